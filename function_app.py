@@ -1,0 +1,9 @@
+"""The Functions app: registers how Azure calls Sluice."""
+
+import azure.functions as func
+
+from functions import event_grid, event_hubs, http, queues, timers
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+for module in (event_grid, event_hubs, queues, timers, http):
+    app.register_functions(module.blueprint)

@@ -1,0 +1,19 @@
+"""Event Grid deliveries, in Event Grid schema or as CloudEvents.
+
+The event is taken as raw text: the typed binding would refuse times that are not UTC before our code sees them, and
+Event Grid would then send the event again for a day.
+"""
+
+import azure.functions as func
+
+from shared import wiring
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("event_grid")
+@blueprint.event_grid_trigger(arg_name="event")
+async def event_grid(event: str) -> None:
+    """Acknowledged when the journal and every matched lane have the event; an error makes Event Grid send it again."""
+    control_plane = await wiring.ready()
+    await control_plane.receive("event_grid", [event])

@@ -1,0 +1,67 @@
+"""What operators and programs can ask over HTTP; every answer is JSON."""
+
+import json
+import typing
+
+import azure.functions as func
+
+from shared import wiring
+from shared.errors import ConfigurationError, NotFound, SluiceError
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("health")
+@blueprint.route(route="health", methods=["GET"])
+def health(request: func.HttpRequest) -> func.HttpResponse:
+    """Whether settings, routes and store are in order; 503 with every fault when they are not."""
+    return _answer(lambda: wiring.operations().health())
+
+
+@blueprint.function_name("events")
+@blueprint.route(route="events", methods=["GET"])
+def events(request: func.HttpRequest) -> func.HttpResponse:
+    """The newest deliveries with their outcomes; `?outcome=` and `?limit=` narrow them."""
+    return _answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", "50")))
+
+
+@blueprint.function_name("runs")
+@blueprint.route(route="runs", methods=["GET"])
+def runs(request: func.HttpRequest) -> func.HttpResponse:
+    """Every run, the newest first."""
+    return _answer(lambda: wiring.operations().runs())
+
+
+@blueprint.function_name("lanes")
+@blueprint.route(route="lanes", methods=["GET"])
+def lanes(request: func.HttpRequest) -> func.HttpResponse:
+    """Every lane."""
+    return _answer(lambda: wiring.operations().lanes())
+
+
+@blueprint.function_name("explain")
+@blueprint.route(route="explain/{id}", methods=["GET"])
+def explain(request: func.HttpRequest) -> func.HttpResponse:
+    """From an event to all that came of it, and back."""
+    return _answer(lambda: wiring.operations().explain(request.route_params["id"]))
+
+
+@blueprint.function_name("replay")
+@blueprint.route(route="replay/{id}", methods=["POST"])
+def replay(request: func.HttpRequest) -> func.HttpResponse:
+    """Put a journalled event through again under today's routes; what it has already started is joined."""
+    return _answer(lambda: wiring.operations().replay(request.route_params["id"]))
+
+
+def _answer(ask: typing.Callable[[], object]) -> func.HttpResponse:
+    try:
+        status, body = 200, ask()
+    except ConfigurationError as error:
+        status, body = 503, {"error": "configuration", "faults": list(error.faults)}
+    except NotFound as error:
+        status, body = 404, {"error": str(error)}
+    except ValueError as error:
+        status, body = 400, {"error": str(error)}
+    except SluiceError as error:
+        status, body = 503, {"error": str(error)}
+    return func.HttpResponse(json.dumps(body, default=str), status_code=status, mimetype="application/json")

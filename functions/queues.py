@@ -1,0 +1,40 @@
+"""The two wake-up queues, and what the host gave up on."""
+
+import logging
+
+import azure.functions as func
+
+from shared import wiring
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("lane")
+@blueprint.queue_trigger(arg_name="message", queue_name="sluice-lane", connection="SluiceStorage")
+def lane(message: func.QueueMessage) -> None:
+    """Decide what becomes of a lane's open generation."""
+    ring = wiring.ring(message.get_body())
+    logging.info("lane %s/%s: %s", ring.lane.route, ring.lane.key, wiring.control_plane().wake(ring))
+
+
+@blueprint.function_name("run")
+@blueprint.queue_trigger(arg_name="message", queue_name="sluice-run", connection="SluiceStorage")
+def run(message: func.QueueMessage) -> None:
+    """Move a run on."""
+    ring = wiring.ring(message.get_body())
+    said = wiring.control_plane().advance(ring)
+    logging.info("run %s/%s generation %s: %s", ring.lane.route, ring.lane.key, ring.generation, said)
+
+
+@blueprint.function_name("lane_poison")
+@blueprint.queue_trigger(arg_name="message", queue_name="sluice-lane-poison", connection="SluiceStorage")
+def lane_poison(message: func.QueueMessage) -> None:
+    """Journal a wake-up of a lane that failed five times; the sweep rings the lane again."""
+    wiring.operations().note_poison("sluice-lane", message.get_body())
+
+
+@blueprint.function_name("run_poison")
+@blueprint.queue_trigger(arg_name="message", queue_name="sluice-run-poison", connection="SluiceStorage")
+def run_poison(message: func.QueueMessage) -> None:
+    """Journal a wake-up of a run that failed five times; the sweep rings the run again."""
+    wiring.operations().note_poison("sluice-run", message.get_body())

@@ -1,0 +1,14 @@
+"""Sluice, in reading order.
+
+An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
+reads them), is journalled and absorbed into lanes in groups (`intake`).  A lane decides when its generation becomes a
+run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
+(`runs`); a release is the run that takes an image to production (`releases`).
+
+`control_plane` is the only orchestration: receive, wake, advance, sweep.  It reaches the world through `ports`; the
+actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`.
+`operations` is what operators can ask and do, `telemetry` the seam to Application Insights, `errors` says what a caller
+should do about a failure.
+
+Core modules import the standard library and core modules before them, nothing else.
+"""

@@ -1,0 +1,85 @@
+"""The whole store on Azure Storage: tables, queues and the container, made on first use."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError
+from azure.data.tables import TableClient
+from azure.data.tables.aio import TableClient as AsyncTableClient
+from azure.storage.blob import ContainerClient
+from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+from shared.adapters.azure_errors import translated
+from shared.adapters.due_table import TableDue
+from shared.adapters.intake_table import TableLaneIntake
+from shared.adapters.journal_blob import BlobJournal
+from shared.adapters.lane_table import TableLanes
+from shared.adapters.queues import QueueBells
+from shared.adapters.set_blobs import BlobSets
+from shared.ports import Clock
+from shared.settings import Storage
+
+CONTAINER, LANES, DUE = "sluice", "sluicelanes", "sluicedue"
+LANE_QUEUE, RUN_QUEUE = "sluice-lane", "sluice-run"
+
+Credentials = Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class AzureStore:
+    """Every port of the store, on one storage account."""
+
+    journal: BlobJournal
+    lanes: TableLanes
+    lane_intake: TableLaneIntake
+    due: TableDue
+    bells: QueueBells
+    sets: BlobSets
+
+
+def open_store(storage: Storage, clock: Clock, credential: Credentials, async_credential: Credentials) -> AzureStore:
+    """The store of an account; what is missing in it is made.  Raises Unavailable."""
+    tables = [_table(TableClient, storage, name, credential) for name in (LANES, DUE)]
+    queues = [_queue(storage, name, credential) for name in (LANE_QUEUE, RUN_QUEUE)]
+    container = _container(ContainerClient, storage, credential)
+    with translated("the store"):
+        for table in tables:
+            with contextlib.suppress(ResourceExistsError):
+                table.create_table()
+        for queue in queues:
+            with contextlib.suppress(ResourceExistsError):
+                queue.create_queue()
+        with contextlib.suppress(ResourceExistsError):
+            container.create_container()
+    return AzureStore(
+        journal=BlobJournal(container, _container(AsyncContainerClient, storage, async_credential), clock),
+        lanes=TableLanes(tables[0]),
+        lane_intake=TableLaneIntake(_table(AsyncTableClient, storage, LANES, async_credential), clock),
+        due=TableDue(tables[1]),
+        bells=QueueBells(*queues),
+        sets=BlobSets(container),
+    )
+
+
+def _table(kind: type[Any], storage: Storage, name: str, credential: Credentials) -> Any:
+    if storage.connection:
+        return kind.from_connection_string(storage.connection, table_name=name)
+    return kind(storage.url("table"), name, credential=credential())
+
+
+def _container(kind: type[Any], storage: Storage, credential: Credentials) -> Any:
+    if storage.connection:
+        return kind.from_connection_string(storage.connection, CONTAINER)
+    return kind(storage.url("blob"), CONTAINER, credential=credential())
+
+
+def _queue(storage: Storage, name: str, credential: Credentials) -> QueueClient:
+    policy = TextBase64EncodePolicy()
+    if storage.connection:
+        return QueueClient.from_connection_string(storage.connection, name, message_encode_policy=policy)
+    return QueueClient(storage.url("queue"), name, credential=credential(), message_encode_policy=policy)

@@ -1,0 +1,133 @@
+"""The journal on append blobs: one a process start, rolled hourly and before it is full; NDJSON.
+
+Appends carry the position that they expect, so an append whose answer was lost is found again by the blob's length and
+never written twice.  A reference is `<file>@<offset>+<length>`.
+(learn.microsoft.com/rest/api/storageservices/append-block: 50,000 blocks a blob, 4 MiB a block)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient
+from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
+
+from shared.adapters.azure_errors import translated
+from shared.errors import NotFound
+from shared.ports import JSON, Clock
+
+_MOST_BLOCKS = 45_000
+_LARGEST_BLOCK = 3_500_000
+_LARGEST_RAW = 1_000_000
+_PREFIX, _PAYLOADS = "journal/", "payloads/"
+_REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
+
+
+class BlobJournal:
+    """See `ports.Journal`.  Appends run on one event loop, one at a time."""
+
+    def __init__(self, container: ContainerClient, intake_container: AsyncContainerClient, clock: Clock) -> None:
+        self._container, self._intake_container, self._clock = container, intake_container, clock
+        self._writer, self._files = uuid.uuid4().hex[:12], 0
+        self._hour = self._file = ""
+        self._blocks = self._length = 0
+        self._lock = asyncio.Lock()
+
+    async def append(self, records: Sequence[JSON]) -> list[str]:
+        """See `ports.Journal`."""
+        lines = [json.dumps(await self._light(record)).encode() + b"\n" for record in records]
+        references: list[str] = []
+        async with self._lock:
+            while len(references) < len(lines):
+                block: list[bytes] = []
+                size = 0
+                for line in lines[len(references) :]:
+                    if block and size + len(line) > _LARGEST_BLOCK:
+                        break
+                    block.append(line)
+                    size += len(line)
+                file, offset = await self._append_block(b"".join(block))
+                for line in block:
+                    references.append(f"{file}@{offset}+{len(line)}")
+                    offset += len(line)
+        return references
+
+    def read(self, reference: str) -> JSON:
+        """See `ports.Journal`."""
+        found = _REFERENCE.fullmatch(reference)
+        if not found:
+            raise NotFound(f"{reference!r} is not a journal reference: <file>@<offset>+<length>")
+        with translated(f"journal record {reference}"):
+            try:
+                blob = self._container.get_blob_client(_PREFIX + found["file"])
+                line = blob.download_blob(offset=int(found["offset"]), length=int(found["length"])).readall()
+            except ResourceNotFoundError as error:
+                raise NotFound(f"the journal has no record {reference}") from error
+        return self._whole(line)
+
+    def scan(self) -> Iterator[tuple[str, JSON]]:
+        """See `ports.Journal`."""
+        with translated("the journal"):
+            names = sorted((blob.name for blob in self._container.list_blobs(name_starts_with=_PREFIX)), reverse=True)
+            for name in names:
+                placed, offset = [], 0
+                for line in self._container.download_blob(name).readall().splitlines(keepends=True):
+                    placed.append((f"{name.removeprefix(_PREFIX)}@{offset}+{len(line)}", line))
+                    offset += len(line)
+                for reference, line in reversed(placed):
+                    yield reference, self._whole(line)
+
+    async def close(self) -> None:
+        """Let go of the connections of `append`."""
+        await self._intake_container.close()
+
+    async def _light(self, record: JSON) -> JSON:
+        """A raw payload over 1 MB gets a blob of its own."""
+        raw = str(record.get("raw", ""))
+        if len(raw) <= _LARGEST_RAW:
+            return record
+        name = f"{_PAYLOADS}{uuid.uuid4().hex}"
+        with translated("a large payload"):
+            await self._intake_container.upload_blob(name, raw.encode())
+        return {**record, "raw": "", "payload": name}
+
+    def _whole(self, line: bytes) -> JSON:
+        record: dict[str, object] = json.loads(line)
+        if "payload" in record:
+            record["raw"] = self._container.download_blob(str(record.pop("payload"))).readall().decode()
+        return record
+
+    async def _append_block(self, block: bytes) -> tuple[str, int]:
+        """Append at the expected position; answers the file and the position."""
+        if self._hour != self._clock.now().strftime("%Y/%m/%d/%H") or self._blocks >= _MOST_BLOCKS:
+            await self._roll()
+        blob = self._intake_container.get_blob_client(_PREFIX + self._file)
+        at = self._length
+        with translated("the journal"):
+            try:
+                await blob.append_block(block, appendpos_condition=at)
+            except AzureError:
+                try:
+                    landed = (await blob.get_blob_properties()).size == at + len(block)
+                except AzureError:
+                    self._hour = ""
+                    raise
+                if not landed:
+                    self._hour = ""
+                    raise
+        self._blocks += 1
+        self._length = at + len(block)
+        return self._file, at
+
+    async def _roll(self) -> None:
+        hour = self._clock.now().strftime("%Y/%m/%d/%H")
+        self._files += 1
+        file = f"{hour}/{self._writer}-{self._files:06d}"
+        with translated("the journal"):
+            await self._intake_container.get_blob_client(_PREFIX + file).create_append_blob()
+        self._hour, self._file, self._blocks, self._length = hour, file, 0, 0

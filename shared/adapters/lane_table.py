@@ -1,0 +1,171 @@
+"""The lane store on Azure Tables, as the control plane sees it.
+
+Everything of a lane is in one partition, so that a hand-over and an end are each one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import TableClient, TableTransactionError, UpdateMode
+
+from shared.adapters import lane_rows as rows
+from shared.adapters.azure_errors import translated
+from shared.errors import Conflict
+from shared.lanes import Collected, Lane, LaneKey, freed
+from shared.ports import Absorption
+from shared.runs import Run
+
+_TRIES = 10
+
+
+class TableLanes:
+    """See `ports.Lanes`; `version` is the row's ETag."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+        self._store_id = ""
+
+    @property
+    def store_id(self) -> str:
+        """See `ports.Lanes`."""
+        if not self._store_id:
+            with translated("the store's id"):
+                with contextlib.suppress(ResourceExistsError):
+                    self._table.create_entity({"PartitionKey": "store", "RowKey": "id", "id": uuid.uuid4().hex})
+                self._store_id = str(self._table.get_entity("store", "id")["id"])
+        return self._store_id
+
+    def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
+        """See `ports.Lanes`."""
+        found = self._get(lane, rows.LANE)
+        return (rows.lane_of(found[0]), found[1]) if found else None
+
+    def collected(self, lane: LaneKey, generation: int) -> Collected | None:
+        """See `ports.Lanes`."""
+        first = next(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at"], top=1), None)
+        fence = self._get(lane, rows.open_row(generation)) if first else None
+        if first is None or fence is None or not fence[0]["last_at"]:
+            return None
+        times = [rows.time_of(value) for value in (first["first_at"], fence[0]["last_at"])]
+        return Collected(times[0], times[1]) if times[0] and times[1] else None
+
+    def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
+        """See `ports.Lanes`."""
+        pages = self._range(lane.partition, f"p~{generation:010d}~")
+        found = [event for page in pages for event in rows.events_of(page)]
+        return sorted(found, key=lambda event: (event.received, event.reference))
+
+    def save_lane(self, lane: Lane, version: str) -> str:
+        """See `ports.Lanes`."""
+        return self._replace(rows.lane_entity(lane), version, f"lane {lane.route}/{lane.key}")
+
+    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
+        """See `ports.Lanes`."""
+        key = lane.name.partition
+        fence = {"PartitionKey": key, "RowKey": rows.open_row(run.generation)}
+        self._transact(
+            f"lane {lane.route}/{lane.key}",
+            [
+                ("update", rows.lane_entity(lane), _at(version)),
+                ("delete", fence),
+                ("create", {"PartitionKey": key, "RowKey": rows.open_row(lane.generation), "last_at": ""}),
+                ("create", rows.run_entity(run)),
+            ],
+        )
+
+    def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
+        """See `ports.Lanes`."""
+        found = self._get(lane, rows.run_row(generation))
+        return (rows.run_of(found[0]), found[1]) if found else None
+
+    def save_run(self, run: Run, version: str) -> str:
+        """See `ports.Lanes`."""
+        return self._replace(rows.run_entity(run), version, f"run {run.id}")
+
+    def end_run(self, run: Run, version: str) -> Lane:
+        """See `ports.Lanes`."""
+        name = LaneKey(run.route, run.key)
+        for _ in range(_TRIES):
+            found, current = self.lane(name), self.run(name, run.generation)
+            if found is None or current is None or current[1] != version:
+                raise Conflict(f"run {run.id} has changed since it was read")
+            lane = freed(found[0], run.generation)
+            try:
+                self._transact(
+                    f"run {run.id}",
+                    [
+                        ("update", rows.run_entity(run), _at(version)),
+                        ("update", rows.lane_entity(lane), _at(found[1])),
+                    ],
+                )
+            except Conflict:
+                continue
+            return lane
+        raise Conflict(f"lane {name.route}/{name.key} changed {_TRIES} times while its run ended")
+
+    def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
+        """See `ports.Lanes`."""
+        found = self._get(lane, rows.seen_row(identity))
+        return (found[0]["generation"], found[0]["reference"]) if found else None
+
+    def all_lanes(self) -> Iterator[Lane]:
+        """See `ports.Lanes`."""
+        with translated("the lanes"):
+            yield from (rows.lane_of(entity) for entity in self._table.query_entities("RowKey eq 's'"))
+
+    def all_runs(self) -> Iterator[Run]:
+        """See `ports.Lanes`."""
+        low, high = rows.between("r~")
+        with translated("the runs"):
+            found = self._table.query_entities(
+                "RowKey ge @low and RowKey lt @high", parameters={"low": low, "high": high}
+            )
+            yield from (rows.run_of(entity) for entity in found)
+
+    def _get(self, lane: LaneKey, row: str) -> tuple[rows.Entity, str] | None:
+        with translated(f"lane {lane.route}/{lane.key}"):
+            try:
+                entity = self._table.get_entity(lane.partition, row)
+            except ResourceNotFoundError:
+                return None
+            return dict(entity), str(entity.metadata["etag"])
+
+    def _range(
+        self, partition: str, prefix: str, *, select: list[str] | None = None, top: int | None = None
+    ) -> Iterator[rows.Entity]:
+        low, high = rows.between(prefix)
+        with translated(f"rows {prefix}"):
+            found = self._table.query_entities(
+                "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
+                parameters={"partition": partition, "low": low, "high": high},
+                select=select,
+                results_per_page=top,
+            )
+            for entity in found:
+                yield dict(entity)
+
+    def _replace(self, entity: rows.Entity, version: str, what: str) -> str:
+        with translated(what):
+            answer = self._table.update_entity(
+                entity, mode=UpdateMode.REPLACE, etag=version, match_condition=MatchConditions.IfNotModified
+            )
+            return str(answer["etag"])
+
+    def _transact(self, what: str, operations: list[tuple[Any, ...]]) -> None:
+        with translated(what):
+            try:
+                self._table.submit_transaction(operations)
+            except TableTransactionError as error:
+                if error.status_code in (404, 409, 412):
+                    raise Conflict(f"{what} has changed since it was read") from error
+                raise
+
+
+def _at(version: str) -> dict[str, Any]:
+    return {"mode": UpdateMode.REPLACE, "etag": version, "match_condition": MatchConditions.IfNotModified}

@@ -1,0 +1,287 @@
+"""The only orchestration: receive, wake, advance, sweep.
+
+Handlers write the truth first, then send the next message, then return.  A message carries a key and its number; the
+truth holds the current number, and an older message is dropped, so chains cannot multiply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared import lanes, manifests, requests, runs
+from shared.errors import Conflict, NotFound, Refused, Unavailable
+from shared.events import Event, parse
+from shared.intake import GRACE, IntakeLoop, Receipt
+from shared.lanes import Lane, LaneKey
+from shared.manifests import Manifest
+from shared.ports import Action, Bells, Clock, Due, DueIndex, Guard, Journal, Lanes, Publisher, Ring, Sets, Telemetry
+from shared.routing import Route, Routes
+from shared.runs import Run, Status, Step
+from shared.templates import Missing
+
+_AGAIN = dt.timedelta(seconds=5)
+_LONGEST_HOP = dt.timedelta(days=6)
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Everything outside that the control plane reaches, each behind its port."""
+
+    clock: Clock
+    journal: Journal
+    lanes: Lanes
+    due: DueIndex
+    bells: Bells
+    sets: Sets
+    actions: Mapping[str, Action]
+    guards: Mapping[str, Guard]
+    telemetry: Telemetry
+    publisher: Publisher | None
+    settings: Mapping[str, str]
+
+
+class ControlPlane:
+    """Decides with the pure core, and does what was decided through the ports of its world."""
+
+    def __init__(self, *, routes: Routes, intake: IntakeLoop, world: World) -> None:
+        self._routes, self._intake, self._world = routes, intake, world
+
+    # -- receive ---------------------------------------------------------------------------------------------------
+
+    async def receive(self, origin: str, payloads: Sequence[str | bytes]) -> list[Receipt]:
+        """Take in raw deliveries.  Raises Unavailable when the sender must send again."""
+        return await asyncio.wrap_future(self._intake.submit(origin, payloads))
+
+    # -- wake ------------------------------------------------------------------------------------------------------
+
+    def wake(self, ring: Ring) -> str:
+        """Decide what becomes of a lane's open generation; answers what was done."""
+        try:
+            return self._wake(ring)
+        except Conflict as lost:
+            return f"somebody else was faster: {lost}"
+        except Unavailable as error:
+            self._world.bells.ring_lane(ring, _AGAIN)
+            return f"again in {_AGAIN}: {error}"
+
+    def _wake(self, ring: Ring) -> str:
+        found = self._world.lanes.lane(ring.lane)
+        if found is None:
+            return "no such lane"
+        lane, version = found
+        if (ring.generation, ring.number) != (lane.generation, lane.ring_no):
+            return (
+                f"dropped: the lane is at {lane.generation}/{lane.ring_no}, the ring at {ring.generation}/{ring.number}"
+            )
+        now = self._world.clock.now()
+        route = self._routes.named(lane.route)
+        flow = route.flow if route else lanes.Flow()
+        decision = lanes.decide(lane, self._world.lanes.collected(ring.lane, lane.generation), flow, now)
+        if isinstance(decision, lanes.Wait):
+            waiting = lanes.waiting(lane, decision.until)
+            self._world.lanes.save_lane(waiting, version)
+            self._ring_lane(waiting, decision.until - now)
+        elif isinstance(decision, lanes.Start):
+            self._hand_over(lane, version, decision.reason, now)
+        return decision.reason
+
+    def _hand_over(self, lane: Lane, version: str, reason: str, now: dt.datetime) -> None:
+        run = runs.opened(lane.route, lane.key, lane.generation, reason, now)
+        self._world.due.insert(Due(now + GRACE, lane.name, lane.generation))
+        self._world.lanes.hand_over(lanes.handed_over(lane), version, run)
+        self.advance(Ring(lane.name, lane.generation, run.ring_no))
+
+    # -- advance ---------------------------------------------------------------------------------------------------
+
+    def advance(self, ring: Ring) -> str:
+        """Move a run on as far as it goes now; answers where it stands."""
+        try:
+            found = self._world.lanes.run(ring.lane, ring.generation)
+            if found is None:
+                return "no such run"
+            run, version = found
+            if ring.number != run.ring_no:
+                return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
+            return self._drive(run, version)
+        except Conflict as lost:
+            return f"somebody else was faster: {lost}"
+        except Unavailable as error:
+            self._world.bells.ring_run(ring, _AGAIN)
+            return f"again in {_AGAIN}: {error}"
+
+    def _drive(self, run: Run, version: str) -> str:
+        route = self._routes.named(run.route) or _orphan(run)
+        while True:
+            now = self._world.clock.now()
+            step = runs.step(run, now, route.timeout)
+            if step is Step.REST:
+                return f"{run.phase}: {run.reason}"
+            if step is Step.SLEEP:
+                run = runs.rung(run)
+                self._world.lanes.save_run(run, version)
+                ring = Ring(LaneKey(run.route, run.key), run.generation, run.ring_no)
+                self._world.bells.ring_run(ring, min(run.next_at - now, _LONGEST_HOP))
+                return f"{run.phase}: {run.reason}"
+            moved = self._take(step, run, route, now)
+            if moved.phase.final and not run.phase.final:
+                lane = self._world.lanes.end_run(moved, version)
+                self._note_end(moved)
+                self._ring_lane(lane, dt.timedelta(0))
+                run, version = self._reread(moved)
+            else:
+                run, version = moved, self._world.lanes.save_run(moved, version)
+
+    def _take(self, step: Step, run: Run, route: Route, now: dt.datetime) -> Run:
+        """Take one step for a run; answers the run as it is after it, not saved yet."""
+        with self._world.telemetry.span(
+            f"{run.route} {step}", run.correlation, {"run": run.id, "attempt": run.attempt}
+        ):
+            if step is Step.PREPARE:
+                return self._prepare(run, route, now)
+            if step is Step.START:
+                return self._start(run, route, now)
+            if step is Step.OBSERVE:
+                return self._observe(run, route, now)
+            if step is Step.CANCEL:
+                return runs.cancelling(run, route.timeout, now)
+            if step is Step.RETRY:
+                request = requests.numbered(run.request or {}, self._world.lanes.store_id, run, run.attempt + 1)
+                return runs.retried(run, request, now)
+            return self._tell(run, route)
+
+    def _prepare(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        if not route.types:
+            return runs.refused(run, f"routes.yaml has no route {run.route} any more", now)
+        manifest, address = self._manifest(run, route)
+        held = {"url": address, "sha256": manifest.sha256, "count": len(manifest.events)}
+        entries = manifest.proceeds()
+        if not entries:
+            reasons = sorted({str(entry["guard"].get("reason")) for entry in manifest.events})
+            return runs.skipped(run, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
+        newest = entries[-1]
+        event = self._event(newest)
+        chain = requests.correlation(event, newest["identity"])
+        try:
+            frozen = requests.freeze(run, route, held, event, newest["bindings"], chain, self._world.settings)
+        except Missing as missing:
+            return runs.refused(run, f"the route's options need {missing.name}, which has no value", now)
+        request = requests.numbered(frozen, self._world.lanes.store_id, run, run.attempt)
+        return runs.prepared(run, held, request, chain, now)
+
+    def _manifest(self, run: Run, route: Route) -> tuple[Manifest, str]:
+        """The run's manifest; what was written first stands, with what the guard saw then."""
+        lane = LaneKey(run.route, run.key)
+        events = self._world.lanes.events(lane, run.generation)
+        guard = self._world.guards[route.guard] if route.guard else None
+        seen = {
+            event.identity: guard.observe(event.bindings, self._world.journal.read(event.reference))
+            for event in events
+            if guard is not None
+        }
+        name = manifests.name(run, lane.partition)
+        address = self._world.sets.write(name, manifests.build(run, events, seen).body)
+        return Manifest(self._world.sets.read(name)), address
+
+    def _start(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        request = run.request or {}
+        try:
+            remote = self._action(request).start(request)
+        except Refused as error:
+            return runs.refused(run, str(error), now)
+        except Unavailable as error:
+            return runs.unstarted(run, str(error), now, error.retry_after, route.timeout)
+        self._world.telemetry.event("run started", run.correlation, {"run": run.id, "remote": remote.id})
+        return runs.started(run, remote, self._world.clock.now())
+
+    def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        request = run.request or {}
+        if run.remote is None:
+            return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
+        action = self._action(request)
+        try:
+            seen = action.observe(request, run.remote, run.progress)
+            if run.ending and seen.status is Status.ACTIVE:
+                action.cancel(request, run.remote)
+        except Unavailable as error:
+            return runs.unobserved(run, str(error), now, error.retry_after)
+        except Refused as error:
+            return runs.observed(run, runs.Observation(Status.FAILED, str(error)), now, route.retry)
+        return runs.observed(run, seen, now, route.retry)
+
+    def _action(self, request: Mapping[str, Any]) -> Action:
+        action = self._world.actions.get(str(request.get("action")))
+        if action is None:
+            raise Refused(f"there is no action {request.get('action')!r}")
+        return action
+
+    def _tell(self, run: Run, route: Route) -> Run:
+        event = requests.own_event(run, route, self._world.lanes.store_id, self._world.settings)
+        self._intake.submit("sluice", [json.dumps(event)]).result()
+        if self._world.publisher is not None:
+            self._world.publisher.publish(event)
+        return runs.told(run)
+
+    def _note_end(self, run: Run) -> None:
+        facts = {"run": run.id, "phase": run.phase, "reason": run.reason, "attempt": run.attempt}
+        self._world.telemetry.event("run ended", run.correlation, facts)
+        lasted = (run.ended_at or run.created_at) - run.created_at
+        self._world.telemetry.metric("run seconds", lasted.total_seconds(), {"route": run.route, "phase": run.phase})
+
+    # -- sweep -----------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Ring whatever should have moved and has not; answers how many were rung."""
+        now = self._world.clock.now()
+        rung = 0
+        for due in list(self._world.due.overdue(now)):
+            next_at, stalled = self._look(due, now)
+            if next_at is not None:
+                self._world.due.insert(dataclasses.replace(due, at=next_at + GRACE, row=""))
+            if stalled is not None:
+                rung += 1
+                ring_ = self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run
+                ring_(stalled)
+            self._world.due.delete(due)
+        return rung
+
+    def _look(self, due: Due, now: dt.datetime) -> tuple[dt.datetime | None, Ring | None]:
+        """When to look again (None: never), and the ring that is owed (None: nothing has stalled)."""
+        if due.generation is not None:
+            found = self._world.lanes.run(due.lane, due.generation)
+            if found is None or not found[0].alive:
+                return None, None
+            run = found[0]
+            late = run.next_at <= now
+            return max(now, run.next_at), Ring(due.lane, due.generation, run.ring_no) if late else None
+        row = self._world.lanes.lane(due.lane)
+        if row is None or self._world.lanes.collected(due.lane, row[0].generation) is None:
+            return None, None
+        lane = row[0]
+        if lane.slot is not None or (lane.wake_at and lane.wake_at > now):
+            return max(now, lane.wake_at or now), None
+        return now, Ring(due.lane, lane.generation, lane.ring_no)
+
+    # -- small things ----------------------------------------------------------------------------------------------
+
+    def _ring_lane(self, lane: Lane, delay: dt.timedelta) -> None:
+        self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no), min(delay, _LONGEST_HOP))
+
+    def _reread(self, run: Run) -> tuple[Run, str]:
+        found = self._world.lanes.run(LaneKey(run.route, run.key), run.generation)
+        if found is None:
+            raise NotFound(f"run {run.id} has no row any more")
+        return found
+
+    def _event(self, entry: Mapping[str, Any]) -> Event | None:
+        read = parse(str(self._world.journal.read(entry["journal"])["raw"]))
+        return next((event for event in read if isinstance(event, Event) and event.identity == entry["identity"]), None)
+
+
+def _orphan(run: Run) -> Route:
+    """Stands in for a route that the file no longer has: what was started is still seen through."""
+    return Route(run.route, frozenset(), "", str((run.request or {}).get("action")), {})

@@ -1,0 +1,212 @@
+"""What the control plane asks of the world, as narrow protocols.
+
+Every port has an in-memory twin (`shared/adapters/memory.py`) that passes the same contract tests as the real adapter.
+The intake's ports are asynchronous, because receives in flight together share one commit; everything else is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from shared.lanes import Collected, Lane, LaneKey
+from shared.runs import Observation, Remote, Run
+
+JSON = Mapping[str, Any]
+
+
+class Clock(Protocol):
+    """Time, as an argument."""
+
+    def now(self) -> dt.datetime:
+        """The current time, aware, in UTC."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Absorption:
+    """One event on its way into a lane: its identity, and all that the lane keeps of it (never the payload)."""
+
+    identity: str
+    id: str
+    type: str
+    bindings: Mapping[str, str]
+    reference: str
+    received: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Absorbed:
+    """What became of the events of one absorb, by identity: fresh, duplicate of a record, or refused for a reason."""
+
+    fresh: frozenset[str]
+    duplicates: Mapping[str, str]
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """The append-only log of every delivery, operator command and run fact."""
+
+    async def append(self, records: Sequence[JSON]) -> list[str]:
+        """Store the records, all or none; answers their references in order.  Raises Unavailable."""
+
+    def read(self, reference: str) -> JSON:
+        """The record that a reference names.  Raises NotFound."""
+
+    def scan(self) -> Iterator[tuple[str, JSON]]:
+        """Every record with its reference, newest file first, and within a file newest first."""
+
+
+class LaneIntake(Protocol):
+    """The lane store as the intake sees it."""
+
+    async def open_generation(self, lane: LaneKey) -> int:
+        """The number of the generation that is open now; a lane that is new is created with generation 1."""
+
+    async def absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
+        """Put events of distinct identity into the open generation, each at most once per lane for ever.
+
+        Raises Closed when that generation is no longer open (nothing was written), Unavailable when the outcome is
+        unknown (repeat it).
+        """
+
+
+class Lanes(Protocol):
+    """The lane store as the control plane sees it.  `version` is the row's ETag; a lost race raises Conflict."""
+
+    @property
+    def store_id(self) -> str:
+        """Made with the tables, so that a wiped store never meets old tokens."""
+
+    def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
+        """The lane's row, None when nothing has ever matched it."""
+
+    def collected(self, lane: LaneKey, generation: int) -> Collected | None:
+        """When a generation was first and last added to, None when it is empty."""
+
+    def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
+        """Every event of a generation, once each, in the order of receipt."""
+
+    def save_lane(self, lane: Lane, version: str) -> str:
+        """Replace the lane's row; answers its new version."""
+
+    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
+        """In one transaction: replace the lane's row, close the run's generation, open the next, insert the run."""
+
+    def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
+        """The run of a generation, None when it was not handed over."""
+
+    def save_run(self, run: Run, version: str) -> str:
+        """Replace the run's row; answers its new version."""
+
+    def end_run(self, run: Run, version: str) -> Lane:
+        """In one transaction: replace the row of a run that is now final, free its slot; answers the lane's row."""
+
+    def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
+        """Generation and reference under which an event was absorbed, None when it was not."""
+
+    def all_lanes(self) -> Iterator[Lane]:
+        """Every lane."""
+
+    def all_runs(self) -> Iterator[Run]:
+        """Every run, in no order."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ring:
+    """A wake-up: carries a key and its number, never the truth.  An older number than the truth holds is dropped."""
+
+    lane: LaneKey
+    generation: int
+    number: int
+
+
+class Bells(Protocol):
+    """The two queues that wake the control plane.  A message may come late, twice, or in another order."""
+
+    def ring_lane(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
+        """Wake a lane after `delay`.  Raises Unavailable."""
+
+    def ring_run(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
+        """Wake a run after `delay`.  Raises Unavailable."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Due:
+    """One row of the sweep's index: at `at`, look whether this lane (or, with a generation, this run) has stalled."""
+
+    at: dt.datetime
+    lane: LaneKey
+    generation: int | None = None
+    row: str = ""
+
+
+class DueIndex(Protocol):
+    """What should have moved by when.  A row is inserted before the truth that it guards; only the sweep deletes it."""
+
+    def insert(self, due: Due) -> None:
+        """Add a row.  Raises Unavailable."""
+
+    def overdue(self, now: dt.datetime) -> Iterator[Due]:
+        """Every row whose time has passed, in no order, with `row` set."""
+
+    def delete(self, due: Due) -> None:
+        """Remove a row; one that is gone is fine."""
+
+
+class Sets(Protocol):
+    """Manifests: the whole set of a generation as a blob with its hash."""
+
+    def write(self, name: str, body: bytes) -> str:
+        """Write a blob unless it exists; answers its address.  What exists is never changed."""
+
+    def read(self, name: str) -> bytes:
+        """The blob's content.  Raises NotFound."""
+
+
+class Action(Protocol):
+    """A kind of work.  Raises Unavailable (repeat under the same token) or Refused (nothing started, give up)."""
+
+    def faults(self, options: JSON) -> list[str]:
+        """What is wrong with a route's options for this action, one sentence each, naming the option."""
+
+    def start(self, request: JSON) -> Remote:
+        """Start the attempt, or find the one that already exists under the request's token.
+
+        `request` holds `token`, `run`, `correlation`, `manifest` and the rendered `options`; it never changes.
+        """
+
+    def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:
+        """The attempt's state from the backend itself.  A many-step action takes one idempotent step a call."""
+
+    def cancel(self, request: JSON, remote: Remote) -> None:
+        """Ask the backend to stop; the end is seen by `observe`.  Cancelling what has ended is fine."""
+
+
+class Guard(Protocol):
+    """Looks up one fact about an event of a set, which is stored with the set."""
+
+    def observe(self, bindings: Mapping[str, str], event: JSON) -> JSON:
+        """`{"proceed": bool, "reason": str, …}` for one event.  Raises Unavailable."""
+
+
+class Publisher(Protocol):
+    """Outside listeners of our own events."""
+
+    def publish(self, event: JSON) -> None:
+        """Send one event in Event Grid schema.  Raises Unavailable."""
+
+
+class Telemetry(Protocol):
+    """Custom events, metrics and spans.  Never raises: the work matters more than the word about it."""
+
+    def event(self, name: str, correlation: str, facts: JSON) -> None:
+        """Something happened."""
+
+    def metric(self, name: str, value: float, facts: Mapping[str, str]) -> None:
+        """A number was measured."""
+
+    def span(self, name: str, correlation: str, facts: JSON) -> AbstractContextManager[None]:
+        """Something takes time; everything with one correlation belongs together."""

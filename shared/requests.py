@@ -1,0 +1,90 @@
+"""What a run asks of its backend, and the event that it raises when it ends.  Pure.
+
+Placeholders in a route's options and in its `emits` may name: `key`, `run.id`, `run.correlation`, `run.generation`,
+`manifest.url`, `manifest.sha256`, `manifest.count`, `settings.<name>`, `event.<path>` (the newest event of the set),
+whatever the subject pattern captured, and, once the run has ended, `result.<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import runs
+from shared.events import Event, lookup
+from shared.routing import Route
+from shared.runs import Phase, Run
+from shared.templates import Missing, render
+
+JSON = Mapping[str, Any]
+
+ROOTS = frozenset({"key", "run", "manifest", "settings", "event", "result"})
+"""The first parts of placeholders that are known without looking at the route's subject pattern."""
+
+
+def correlation(event: Event | None, identity: str) -> str:
+    """The id of the whole chain: carried by our own events, else the identity of the event that began it."""
+    carried = event.value("data.correlation") if event else None
+    return carried if isinstance(carried, str) and carried else identity
+
+
+def freeze(
+    run: Run, route: Route, manifest: JSON, newest: Event | None, bindings: JSON, chain: str, settings: JSON
+) -> JSON:
+    """What every attempt of the run sends, but for its token.  Raises Missing for an option without a value."""
+    known = {
+        "key": run.key,
+        "run": {"id": run.id, "generation": run.generation, "correlation": chain},
+        "manifest": manifest,
+        "settings": settings,
+    }
+
+    def find(name: str) -> Any:
+        head, _, rest = name.partition(".")
+        if head == "event":
+            return newest.value(rest) if newest else None
+        return bindings.get(name) if name in bindings else lookup(known, name)
+
+    options = render(route.options, find)
+    return {"action": route.action, "run": run.id, "manifest": manifest, "correlation": chain, "options": options}
+
+
+def numbered(frozen: JSON, store_id: str, run: Run, attempt: int) -> JSON:
+    """The request of one attempt: the frozen part with the attempt's own token."""
+    token = runs.token(store_id, run.route, run.key, run.generation, attempt)
+    return {**frozen, "attempt": attempt, "token": token}
+
+
+def own_event_id(run: Run, store_id: str) -> str:
+    """The id of the event that a run raises when it ends; derived from the run, so telling twice is telling once."""
+    return f"{run.id}-{store_id[:8]}"
+
+
+def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str, Any]:
+    """The event of a run that has ended: what the route `emits` on success, else `Sluice.Run<Phase>`."""
+    known = {
+        "key": run.key,
+        "run": {"id": run.id, "generation": run.generation, "correlation": run.correlation},
+        "manifest": run.manifest or {},
+        "settings": settings,
+        "result": run.result,
+    }
+    facts = {"run": run.id, "route": run.route, "key": run.key, "correlation": run.correlation, "reason": run.reason}
+    type_, subject, data = f"Sluice.Run{run.phase.capitalize()}", f"runs/{run.id}", dict(run.result)
+    if route.emits and run.phase is Phase.SUCCEEDED:
+        try:
+            wanted = render(
+                {"subject": route.emits.subject, "data": route.emits.data}, lambda name: lookup(known, name)
+            )
+            type_, subject, data = route.emits.type, wanted["subject"] or subject, wanted["data"]
+        except Missing as missing:
+            facts["fault"] = f"{route.emits.type} was not raised: it needs {missing.name}, which has no value"
+    return {
+        "id": own_event_id(run, store_id),
+        "topic": f"/sluice/{store_id}",
+        "subject": subject,
+        "eventType": type_,
+        "eventTime": (run.ended_at or run.created_at).isoformat(),
+        "dataVersion": "1",
+        "data": data | facts,
+    }

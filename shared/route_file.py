@@ -1,0 +1,202 @@
+"""What `routes.yaml` says, as routes.  Every fault is reported at once, each naming the file, the route and the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.errors import ConfigurationError
+from shared.events import SOURCE_TYPES
+from shared.filters import OPERATORS, Filter
+from shared.lanes import Flow
+from shared.requests import ROOTS
+from shared.routing import Emits, Route, Routes, SubjectPattern
+from shared.runs import Failure, Retry
+from shared.templates import faults, names
+
+OptionFaults = Callable[[Mapping[str, Any]], list[str]]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MATCHING = ("events", "subject", "where", "key", "guard")
+_FLOWING = ("settle", "settle_max", "concurrency", "when_busy", "retry", "timeout")
+_ACTING = ("action", "with", "emits")
+_KEYS = frozenset((*_MATCHING, *_FLOWING, *_ACTING))
+_EVENT_ROOTS = frozenset({"id", "source", "topic", "subject", "type", "eventtype", "data"})
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+def read(document: Any, file: str, actions: Mapping[str, OptionFaults], guards: frozenset[str]) -> Routes:
+    """The routes of a parsed file.  Raises ConfigurationError with every fault in it."""
+    table = document.get("routes") if isinstance(document, Mapping) else None
+    if not isinstance(table, Mapping) or not table:
+        raise ConfigurationError([f"{file}: needs a key `routes` with at least one route below it"])
+    reader = _Reader(file, actions, guards)
+    routes = tuple(reader.route(str(name), body) for name, body in table.items())
+    if reader.faults:
+        raise ConfigurationError(reader.faults)
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return Routes(routes, digest)
+
+
+def duration(text: Any) -> dt.timedelta:
+    """`500ms`, `2s`, `5m`, `1h` or `1d`.  Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text).strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a duration: a number and ms, s, m, h or d, such as 30s")
+    return dt.timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+
+
+@dataclasses.dataclass
+class _Reader:
+    """Reads one file's routes, gathering faults on the way."""
+
+    file: str
+    actions: Mapping[str, OptionFaults]
+    guards: frozenset[str]
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+    def route(self, name: str, body: Any) -> Route:
+        if not _NAME.fullmatch(name):
+            self._fault(name, "name", "a route's name is 1 to 40 of a-z, 0-9 and -, beginning with a letter")
+        if not isinstance(body, Mapping):
+            self._fault(name, "body", "a route is a mapping of keys")
+            body = {}
+        for key in sorted(set(map(str, body)) - _KEYS):
+            self._fault(name, key, f"there is no such key; the keys are {', '.join(sorted(_KEYS))}")
+        for key, only in (("concurrency", 1), ("when_busy", "collect")):
+            if body.get(key, only) != only:
+                self._fault(name, key, f"{body[key]!r} is not supported: only {only}")
+        subject = self._subject(name, body)
+        captures = frozenset(subject.regex.groupindex) if subject else frozenset()
+        action = str(body.get("action"))
+        return Route(
+            name=name,
+            types=self._types(name, body),
+            key=self._key(name, body, captures),
+            action=action,
+            options=self._options(name, body, action, captures),
+            subject=subject,
+            where=self._where(name, body),
+            flow=self._flow(name, body),
+            guard=self._guard(name, body),
+            retry=self._retry(name, body),
+            timeout=self._duration(name, "timeout", body, "1h"),
+            emits=self._emits(name, body),
+        )
+
+    def _fault(self, route: str, key: str, what: str) -> None:
+        self.faults.append(f"{self.file}: route {route}: {key}: {what}")
+
+    def _types(self, name: str, body: Mapping[str, Any]) -> frozenset[str]:
+        types = body.get("events")
+        types = [types] if isinstance(types, str) else types
+        if not isinstance(types, list) or not types or not all(isinstance(item, str) for item in types):
+            self._fault(name, "events", "needs an event type or a list of them")
+            return frozenset()
+        known = {item.rsplit(".", 1)[1]: item for item in SOURCE_TYPES}
+        for item in types:
+            if "." not in item:
+                hint = f", {known[item]} for one" if item in known else ""
+                self._fault(name, "events", f"{item!r} is not a full event type{hint}")
+        return frozenset(types)
+
+    def _subject(self, name: str, body: Mapping[str, Any]) -> SubjectPattern | None:
+        try:
+            return SubjectPattern.compile(str(body["subject"])) if "subject" in body else None
+        except (ValueError, re.error) as error:
+            self._fault(name, "subject", str(error))
+            return None
+
+    def _key(self, name: str, body: Mapping[str, Any], captures: frozenset[str]) -> str:
+        key = body.get("key")
+        if not isinstance(key, str) or not key:
+            self._fault(name, "key", "needs a template over the event, such as {table} or {data.modelName}")
+            return ""
+        self._placeholders(name, "key", key, captures | _EVENT_ROOTS)
+        return key
+
+    def _placeholders(self, name: str, key: str, template: Any, known: frozenset[str]) -> None:
+        for fault in faults(template):
+            self._fault(name, key, fault)
+        for placeholder in sorted(names(template)):
+            if placeholder.split(".")[0].lower() not in known | {item.lower() for item in known}:
+                self._fault(name, key, f"{{{placeholder}}} is none of {', '.join(sorted(known))}")
+
+    def _where(self, name: str, body: Mapping[str, Any]) -> tuple[Filter, ...]:
+        found = []
+        for entry in body.get("where") or ():
+            if not isinstance(entry, Mapping) or not {"key", "operator"} <= set(entry) <= {"key", "operator", "values"}:
+                self._fault(name, "where", f"{entry!r}: a filter has key, operator and values")
+                continue
+            if entry["operator"] not in OPERATORS:
+                self._fault(name, "where", f"{entry['operator']!r} is not one of {', '.join(sorted(OPERATORS))}")
+                continue
+            values = entry.get("values", [])
+            found.append(
+                Filter(str(entry["key"]), entry["operator"], tuple(values if isinstance(values, list) else [values]))
+            )
+        return tuple(found)
+
+    def _options(self, name: str, body: Mapping[str, Any], action: str, captures: frozenset[str]) -> Mapping[str, Any]:
+        options = body.get("with") or {}
+        if action not in self.actions:
+            self._fault(name, "action", f"{action!r} is none of {', '.join(sorted(self.actions))}")
+        elif not isinstance(options, Mapping):
+            self._fault(name, "with", "the options of an action are a mapping")
+        else:
+            for fault in self.actions[action](options):
+                self._fault(name, "with", fault)
+            self._placeholders(name, "with", options, captures | (ROOTS - {"result"}))
+            return options
+        return {}
+
+    def _duration(self, name: str, key: str, body: Mapping[str, Any], default: str) -> dt.timedelta:
+        try:
+            return duration(body.get(key, default))
+        except ValueError as error:
+            self._fault(name, key, str(error))
+            return dt.timedelta(0)
+
+    def _flow(self, name: str, body: Mapping[str, Any]) -> Flow:
+        settle = self._duration(name, "settle", body, "0s")
+        longest = self._duration(name, "settle_max", body, f"{max(settle.total_seconds() * 10, 0)}s")
+        if longest < settle:
+            self._fault(name, "settle_max", f"{longest} is shorter than settle, {settle}: it would never settle")
+        return Flow(settle, longest)
+
+    def _guard(self, name: str, body: Mapping[str, Any]) -> str | None:
+        guard = body.get("guard")
+        if guard is not None and guard not in self.guards:
+            self._fault(name, "guard", f"{guard!r} is none of {', '.join(sorted(self.guards))}")
+        return guard
+
+    def _retry(self, name: str, body: Mapping[str, Any]) -> Retry:
+        retry = body.get("retry") or {}
+        if not isinstance(retry, Mapping) or not set(retry) <= {"attempts", "delay", "on"}:
+            self._fault(name, "retry", "has attempts, delay and on")
+            return Retry()
+        attempts, on = retry.get("attempts", 3), retry.get("on", ["transient"])
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 20:
+            self._fault(name, "retry", f"attempts: {attempts!r} is not a whole number from 1 to 20")
+            attempts = 1
+        classes = {str(item) for item in Failure}
+        if not isinstance(on, list) or not set(map(str, on)) <= classes:
+            self._fault(name, "retry", f"on: {on!r} is not a list of {', '.join(sorted(classes))}")
+            on = []
+        delay = self._duration(name, "delay", retry, "30s")
+        return Retry(attempts, delay, frozenset(Failure(str(item)) for item in on))
+
+    def _emits(self, name: str, body: Mapping[str, Any]) -> Emits | None:
+        emits = body.get("emits")
+        if emits is None:
+            return None
+        if not isinstance(emits, Mapping) or not set(emits) <= {"type", "subject", "data"} or "type" not in emits:
+            self._fault(name, "emits", "has type, and may have subject and data")
+            return None
+        self._placeholders(name, "emits", [emits.get("subject", ""), emits.get("data", {})], ROOTS - {"event"})
+        return Emits(str(emits["type"]), str(emits.get("subject", "")), dict(emits.get("data") or {}))

@@ -1,0 +1,284 @@
+"""One execution of an action for one generation, as a table of moves.  Pure: (run, what happened, now) -> run.
+
+    preparing ──► starting ──► running ──► succeeded
+        │            │  ▲         │
+        ▼            ▼  └─ waiting ◄┤ (another attempt, only after the last one is known to have ended)
+     skipped      failed ◄─────────┴──► cancelled
+
+Every move carries its reason in plain words.  An attempt number grows only when the previous attempt is known final,
+or known never to have started; a call whose answer was lost is repeated under the same token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+JSON = Mapping[str, Any]
+
+_FIRST_PAUSE = dt.timedelta(seconds=1)
+_LONGEST_PAUSE = dt.timedelta(seconds=30)
+
+
+class Phase(enum.StrEnum):
+    """Where a run stands."""
+
+    PREPARING = "preparing"  # the set is closed; its manifest and request are being written
+    STARTING = "starting"  # the request is frozen; the backend has not been heard to accept it yet
+    RUNNING = "running"  # the backend works on it
+    WAITING = "waiting"  # the last attempt has ended; the next one starts at `next_at`
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing moves any more."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.SKIPPED, Phase.CANCELLED})
+
+
+class Failure(enum.StrEnum):
+    """Why an attempt failed, as far as a retry is concerned."""
+
+    TRANSIENT = "transient"  # the platform's fault: capacity, throttling, a lost node
+    TIMEOUT = "timeout"  # it took longer than the route allows and was cancelled
+    PERMANENT = "permanent"  # the work's own fault: the same input fails again
+
+
+class Status(enum.StrEnum):
+    """What a backend says of an attempt."""
+
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remote:
+    """The backend's own thing: its id, and where a person can look at it."""
+
+    id: str
+    url: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """What a backend says of an attempt, read from its authoritative state.
+
+    `progress` replaces what a many-step action remembers between calls; `result` is merged into the run's result;
+    `correlation` is set when the backend's thing tells to which chain it belongs.
+    """
+
+    status: Status
+    reason: str
+    failure: Failure | None = None
+    progress: JSON | None = None
+    result: JSON = dataclasses.field(default_factory=dict)
+    correlation: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Retry:
+    """Which failures get another attempt, how many in all, and the pause before the next (doubled each time)."""
+
+    attempts: int = 3
+    delay: dt.timedelta = dt.timedelta(seconds=30)
+    on: frozenset[Failure] = frozenset({Failure.TRANSIENT})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of an action for one generation."""
+
+    route: str
+    key: str
+    generation: int
+    phase: Phase
+    reason: str
+    created_at: dt.datetime
+    next_at: dt.datetime
+    attempt: int = 1
+    ring_no: int = 0
+    correlation: str = ""
+    manifest: JSON | None = None
+    request: JSON | None = None
+    remote: Remote | None = None
+    progress: JSON = dataclasses.field(default_factory=dict)
+    result: JSON = dataclasses.field(default_factory=dict)
+    phase_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    ending: str | None = None
+    event_due: bool = False
+    history: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The run's name for people and backends: route, eight digits of the lane, generation."""
+        return run_id(self.route, self.key, self.generation)
+
+    @property
+    def alive(self) -> bool:
+        """Whether something is still owed: a move, or the telling of its end."""
+        return self.event_due or not self.phase.final
+
+
+class Step(enum.StrEnum):
+    """What the control plane does next for a run."""
+
+    PREPARE = "prepare"
+    START = "start"
+    OBSERVE = "observe"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    EMIT = "emit"
+    SLEEP = "sleep"
+    REST = "rest"
+
+
+def run_id(route: str, key: str, generation: int) -> str:
+    """The name of the run of one generation of a lane."""
+    return f"{route}-{hashlib.sha256(f'{route}|{key}'.encode()).hexdigest()[:8]}-{generation}"
+
+
+def token(store_id: str, route: str, key: str, generation: int, attempt: int) -> str:
+    """The 64 hexadecimal digits under which a backend knows one attempt; at most one effect exists for it."""
+    return hashlib.sha256(f"{store_id}|{route}|{key}|{generation}|{attempt}".encode()).hexdigest()
+
+
+def step(run: Run, now: dt.datetime, timeout: dt.timedelta) -> Step:
+    """What to do next for this run at this time."""
+    if run.phase.final:
+        return Step.EMIT if run.event_due else Step.REST
+    if run.phase is Phase.PREPARING:
+        return Step.PREPARE
+    if run.phase is Phase.RUNNING and run.ending is None and run.started_at and now >= run.started_at + timeout:
+        return Step.CANCEL
+    if now < run.next_at:
+        return Step.SLEEP
+    if run.phase is Phase.WAITING:
+        return Step.RETRY
+    return Step.START if run.phase is Phase.STARTING else Step.OBSERVE
+
+
+def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime) -> Run:
+    """The run of a generation that has just been closed."""
+    return Run(route, key, generation, Phase.PREPARING, reason, created_at=now, next_at=now, phase_at=now)
+
+
+def prepared(run: Run, manifest: JSON, request: JSON, correlation: str, now: dt.datetime) -> Run:
+    """The set is written and the request frozen: every call from here on sends the same."""
+    reason = f"{manifest.get('count')} event(s) in the set; the request is frozen"
+    return _move(run, Phase.STARTING, reason, now, manifest=manifest, request=request, correlation=correlation)
+
+
+def skipped(run: Run, manifest: JSON, reason: str, now: dt.datetime) -> Run:
+    """The guard found nothing to do for this set."""
+    return _end(run, Phase.SKIPPED, reason, now, manifest=manifest)
+
+
+def started(run: Run, remote: Remote, now: dt.datetime) -> Run:
+    """The backend has accepted the attempt, or already had it under this token."""
+    return _move(run, Phase.RUNNING, f"started as {remote.id}", now, remote=remote, started_at=now)
+
+
+def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None, timeout: dt.timedelta) -> Run:
+    """The start did not answer: its outcome is unknown, so it is repeated under the same token until the timeout."""
+    since = run.phase_at or run.created_at
+    if now >= since + timeout:
+        tried = f"it could not be started within {timeout}: {reason}; whether it exists is unknown, look for its token"
+        return _end(run, Phase.FAILED, tried, now)
+    pause = dt.timedelta(seconds=retry_after) if retry_after is not None else _pause(since, now)
+    return dataclasses.replace(run, reason=f"not started yet: {reason}", next_at=now + pause)
+
+
+def refused(run: Run, reason: str, now: dt.datetime) -> Run:
+    """The backend, or our own check before it, will never accept this request; nothing was started."""
+    return _end(run, Phase.FAILED, reason, now)
+
+
+def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run:
+    """Take in what the backend says of the attempt."""
+    moved = seen.progress is not None and seen.progress != run.progress
+    run = dataclasses.replace(
+        run,
+        progress=run.progress if seen.progress is None else seen.progress,
+        result={**run.result, **seen.result},
+        correlation=seen.correlation or run.correlation,
+    )
+    if seen.status is Status.ACTIVE:
+        pause = dt.timedelta(0) if moved else _pause(run.phase_at or run.created_at, now)
+        return dataclasses.replace(run, reason=seen.reason, next_at=now + pause)
+    if seen.status is Status.SUCCEEDED:
+        return _end(run, Phase.SUCCEEDED, seen.reason, now)
+    if run.ending is not None:
+        return _failed(run, f"{run.ending}; {seen.reason}", Failure.TIMEOUT, now, retry)
+    if seen.status is Status.CANCELLED:
+        return _end(run, Phase.CANCELLED, seen.reason, now)
+    return _failed(run, seen.reason, seen.failure or Failure.PERMANENT, now, retry)
+
+
+def unobserved(run: Run, reason: str, now: dt.datetime, retry_after: float | None = None) -> Run:
+    """The backend could not be asked: unknown is not failed, so ask again later."""
+    pause = dt.timedelta(seconds=retry_after) if retry_after is not None else _pause(run.phase_at or now, now)
+    return dataclasses.replace(run, reason=f"state unknown: {reason}", next_at=now + pause)
+
+
+def cancelling(run: Run, timeout: dt.timedelta, now: dt.datetime) -> Run:
+    """It has taken longer than the route allows: cancel it, and hold the slot until the backend says that it ended."""
+    return dataclasses.replace(run, ending=f"it took longer than {timeout} and was cancelled", next_at=now)
+
+
+def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
+    """The next attempt, under a new token."""
+    run = dataclasses.replace(run, attempt=run.attempt + 1, remote=None, progress={}, started_at=None, ending=None)
+    return _move(run, Phase.STARTING, f"attempt {run.attempt}", now, request=request)
+
+
+def told(run: Run) -> Run:
+    """The run's own event has been received."""
+    return dataclasses.replace(run, event_due=False)
+
+
+def rung(run: Run) -> Run:
+    """The next message about this run carries the next number; older ones are dropped."""
+    return dataclasses.replace(run, ring_no=run.ring_no + 1)
+
+
+def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Retry) -> Run:
+    said = f"attempt {run.attempt} failed ({failure}): {reason}"
+    if failure not in retry.on:
+        return _end(run, Phase.FAILED, f"{said}; {failure} failures are not retried", now)
+    if run.attempt >= retry.attempts:
+        return _end(run, Phase.FAILED, f"{said}; that was the last of {retry.attempts}", now)
+    delay = retry.delay * 2 ** (run.attempt - 1)
+    return dataclasses.replace(
+        _move(run, Phase.WAITING, f"{said}; the next attempt starts in {delay}", now), next_at=now + delay
+    )
+
+
+def _pause(since: dt.datetime, now: dt.datetime) -> dt.timedelta:
+    """Ask again after a tenth of the time waited so far, between 1 and 30 seconds."""
+    return min(_LONGEST_PAUSE, max(_FIRST_PAUSE, (now - since) / 10))
+
+
+def _end(run: Run, phase: Phase, reason: str, now: dt.datetime, **changes: Any) -> Run:
+    return _move(run, phase, reason, now, ended_at=now, event_due=True, **changes)
+
+
+def _move(run: Run, phase: Phase, reason: str, now: dt.datetime, **changes: Any) -> Run:
+    if run.phase.final:
+        raise ValueError(f"run {run.id} is {run.phase}: it cannot become {phase}")
+    line = f"{now.isoformat(timespec='milliseconds')} {phase}: {reason}"
+    return dataclasses.replace(
+        run, phase=phase, reason=reason, phase_at=now, next_at=now, history=(*run.history, line)[-50:], **changes
+    )

@@ -1,0 +1,115 @@
+"""The app's settings: one reader, typed, every fault reported at once.
+
+Connections follow the Functions convention: `SluiceStorage` is a connection string, or `SluiceStorage__accountName`
+names the account, which is then reached with the app's identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared.errors import ConfigurationError
+
+PUBLIC_MANAGER = "https://management.azure.com/"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Storage:
+    """One storage account: its name, and its connection string where keys are used instead of an identity."""
+
+    account: str
+    connection: str | None
+
+    def url(self, service: str) -> str:
+        """The public address of `blob`, `queue` or `table` of this account."""
+        return f"https://{self.account}.{service}.core.windows.net"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs from one deployment to another."""
+
+    store: Storage
+    lake: Storage
+    subscription: str
+    resource_group: str
+    location: str
+    workspace: str
+    databricks: str
+    registry: str
+    manager: str
+    topic: str | None
+    topic_key: str | None
+    insights: str | None
+    routes: Path
+
+    @property
+    def registry_host(self) -> str:
+        """The registry as image names have it: without the scheme."""
+        return self.registry.removeprefix("https://").rstrip("/")
+
+    def for_routes(self) -> dict[str, str]:
+        """What a route may name as `{settings.<name>}`."""
+        return {
+            "lake_account": self.lake.account,
+            "registry_host": self.registry_host,
+            "workspace": self.workspace,
+            "location": self.location,
+        }
+
+
+_REQUIRED = {
+    "AZURE_SUBSCRIPTION_ID": "the subscription of the workspace and of the container groups",
+    "AZURE_RESOURCE_GROUP": "their resource group",
+    "AZURE_LOCATION": "the region of the container groups, such as westeurope",
+    "AZUREML_WORKSPACE": "the name of the Azure ML workspace",
+    "DATABRICKS_HOST": "the workspace's address, https://adb-….azuredatabricks.net",
+    "REGISTRY_ENDPOINT": "the container registry's address, https://<name>.azurecr.io",
+}
+
+
+def read(environment: Mapping[str, str], root: Path) -> Settings:
+    """The settings of an environment.  Raises ConfigurationError with every fault; `root` is the app's folder."""
+    faults: list[str] = []
+    found = {name: environment.get(name, "").strip() for name in _REQUIRED}
+    faults += [f"setting {name} is missing: {_REQUIRED[name]}" for name, value in found.items() if not value]
+    for name in ("DATABRICKS_HOST", "REGISTRY_ENDPOINT"):
+        if found[name] and not found[name].startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            faults.append(f"setting {name} is {found[name]!r}: it must be an https:// address")
+    store = _storage("SluiceStorage", "the control plane's own account", environment, faults)
+    lake = _storage("SluiceLake", "the account of the data lake", environment, faults)
+    routes = root / environment.get("SLUICE_ROUTES", "routes.yaml")
+    if not routes.is_file():
+        faults.append(f"setting SLUICE_ROUTES: there is no file {routes}")
+    if faults:
+        raise ConfigurationError(faults)
+    return Settings(
+        store=store,
+        lake=lake,
+        subscription=found["AZURE_SUBSCRIPTION_ID"],
+        resource_group=found["AZURE_RESOURCE_GROUP"],
+        location=found["AZURE_LOCATION"],
+        workspace=found["AZUREML_WORKSPACE"],
+        databricks=found["DATABRICKS_HOST"].rstrip("/"),
+        registry=found["REGISTRY_ENDPOINT"].rstrip("/"),
+        manager=environment.get("AZURE_RESOURCE_MANAGER") or PUBLIC_MANAGER,
+        topic=environment.get("EVENTGRID_TOPIC_ENDPOINT") or None,
+        topic_key=environment.get("EVENTGRID_TOPIC_KEY") or None,
+        insights=environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING") or None,
+        routes=routes,
+    )
+
+
+def _storage(name: str, what: str, environment: Mapping[str, str], faults: list[str]) -> Storage:
+    connection, account = environment.get(name, "").strip(), environment.get(f"{name}__accountName", "").strip()
+    if connection:
+        parts = dict(part.split("=", 1) for part in connection.split(";") if "=" in part)
+        account = parts.get("AccountName", "")
+        if not account:
+            faults.append(f"setting {name} is not a storage connection string: it has no AccountName")
+        return Storage(account, connection)
+    if not account:
+        faults.append(f"setting {name} is missing: {what}, as a connection string or as {name}__accountName")
+    return Storage(account, None)

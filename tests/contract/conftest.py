@@ -1,0 +1,98 @@
+"""Every store promise is tested on the in-memory twin and on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import itertools
+import threading
+import uuid
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from shared.adapters.azure_store import open_store
+from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemorySets
+from shared.ports import Absorption, DueIndex, Journal, LaneIntake, Lanes, Sets
+from shared.settings import Storage
+
+Answer = TypeVar("Answer")
+NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+
+
+class SetClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> dt.datetime:
+        return self.time
+
+    def pass_(self, seconds: float) -> None:
+        self.time += dt.timedelta(seconds=seconds)
+
+
+@dataclasses.dataclass
+class Store:
+    """All ports of one store, and the loop that its asynchronous half lives on."""
+
+    clock: SetClock
+    journal: Journal
+    lanes: Lanes
+    lane_intake: LaneIntake
+    due: DueIndex
+    sets: Sets
+    loop: asyncio.AbstractEventLoop
+
+    def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+@pytest.fixture(scope="session", params=["memory", "azurite"])
+def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
+    clock = SetClock()
+    if request.param == "memory":
+        lanes = MemoryLanes(clock)
+        yield Store(clock, MemoryJournal(), lanes, lanes, MemoryDue(), MemorySets(), loop)
+        return
+    azurite = request.getfixturevalue("azurite")
+    storage = Storage("sluicestore", azurite.connection_string())
+    on = open_store(storage, clock, lambda: None, lambda: None)
+    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.sets, loop)
+    yield store
+    store.wait(on.lane_intake.close())
+    store.wait(on.journal.close())
+
+
+@pytest.fixture
+def store(opened: Store) -> Store:
+    opened.clock.time = NOON
+    return opened
+
+
+_numbers = itertools.count()
+
+
+def absorption(name: str | None = None, *, reference: str = "", received: dt.datetime = NOON) -> Absorption:
+    """An event on its way into a lane; events of one name are the same event."""
+    name = name or f"event-{next(_numbers)}-{uuid.uuid4().hex}"
+    return Absorption(name, name, "Some.Event", {"version": "7"}, reference or f"ref-{name}", received)
+
+
+@pytest.fixture
+def key() -> str:
+    """A lane key that no other test uses."""
+    return uuid.uuid4().hex

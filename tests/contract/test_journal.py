@@ -1,0 +1,43 @@
+"""What the journal promises."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import NotFound
+from tests.contract.conftest import Store
+
+
+def test_a_record_is_read_back_by_its_reference_as_it_was_written(store: Store) -> None:
+    records = [{"kind": "delivery", "raw": text} for text in ('{"a": 1.0}', "ünï\n\u2028code", '"\\ud800"')]
+    references = store.wait(store.journal.append(records))
+    assert [store.journal.read(reference) for reference in references] == records
+
+
+def test_a_scan_meets_the_newest_record_first(store: Store) -> None:
+    for number in range(3):
+        store.wait(store.journal.append([{"kind": "mark", "number": number}]))
+    seen = [record["number"] for _, record in store.journal.scan() if record["kind"] == "mark"]
+    assert seen[:3] == [2, 1, 0]
+
+
+def test_a_scan_gives_the_references_that_append_gave(store: Store) -> None:
+    references = store.wait(store.journal.append([{"kind": "a"}, {"kind": "b"}]))
+    assert set(references) <= {reference for reference, _ in store.journal.scan()}
+
+
+def test_a_large_payload_is_kept_whole(store: Store) -> None:
+    raw = "x" * 1_500_000
+    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    assert store.journal.read(reference)["raw"] == raw
+
+
+def test_many_records_of_one_append_may_be_larger_than_a_block(store: Store) -> None:
+    references = store.wait(store.journal.append([{"kind": "delivery", "raw": "y" * 900_000} for _ in range(6)]))
+    assert all(len(str(store.journal.read(reference)["raw"])) == 900_000 for reference in references)
+
+
+@pytest.mark.parametrize("reference", ["", "memory@99999999", "2026/01/01/00/none-000001@0+10", "../secret@0+1", "x"])
+def test_a_reference_to_nothing_is_not_found(store: Store, reference: str) -> None:
+    with pytest.raises(NotFound):
+        store.journal.read(reference)
