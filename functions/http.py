@@ -12,42 +12,42 @@ blueprint = func.Blueprint()
 
 
 @blueprint.function_name("health")
-@blueprint.route(route="health", methods=["GET"])
+@blueprint.route(route="health", methods=["GET"], trigger_arg_name="request")
 def health(request: func.HttpRequest) -> func.HttpResponse:
     """Whether settings, routes and store are in order; 503 with every fault when they are not."""
     return _answer(lambda: wiring.operations().health())
 
 
 @blueprint.function_name("events")
-@blueprint.route(route="events", methods=["GET"])
+@blueprint.route(route="events", methods=["GET"], trigger_arg_name="request")
 def events(request: func.HttpRequest) -> func.HttpResponse:
     """The newest deliveries with their outcomes; `?outcome=` and `?limit=` narrow them."""
     return _answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", "50")))
 
 
 @blueprint.function_name("runs")
-@blueprint.route(route="runs", methods=["GET"])
+@blueprint.route(route="runs", methods=["GET"], trigger_arg_name="request")
 def runs(request: func.HttpRequest) -> func.HttpResponse:
     """Every run, the newest first."""
     return _answer(lambda: wiring.operations().runs())
 
 
 @blueprint.function_name("lanes")
-@blueprint.route(route="lanes", methods=["GET"])
+@blueprint.route(route="lanes", methods=["GET"], trigger_arg_name="request")
 def lanes(request: func.HttpRequest) -> func.HttpResponse:
     """Every lane."""
     return _answer(lambda: wiring.operations().lanes())
 
 
 @blueprint.function_name("explain")
-@blueprint.route(route="explain/{id}", methods=["GET"])
+@blueprint.route(route="explain/{id}", methods=["GET"], trigger_arg_name="request")
 def explain(request: func.HttpRequest) -> func.HttpResponse:
     """From an event to all that came of it, and back."""
     return _answer(lambda: wiring.operations().explain(request.route_params["id"]))
 
 
 @blueprint.function_name("replay")
-@blueprint.route(route="replay/{id}", methods=["POST"])
+@blueprint.route(route="replay/{id}", methods=["POST"], trigger_arg_name="request")
 def replay(request: func.HttpRequest) -> func.HttpResponse:
     """Put a journalled event through again under today's routes; what it has already started is joined."""
     return _answer(lambda: wiring.operations().replay(request.route_params["id"]))

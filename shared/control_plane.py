@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -157,7 +158,10 @@ class ControlPlane:
     def _prepare(self, run: Run, route: Route, now: dt.datetime) -> Run:
         if not route.types:
             return runs.refused(run, f"routes.yaml has no route {run.route} any more", now)
-        manifest, address = self._manifest(run, route)
+        try:
+            manifest, address = self._manifest(run, route)
+        except NotFound as error:
+            return runs.refused(run, f"the set cannot be read back: {error}", now)
         held = {"url": address, "sha256": manifest.sha256, "count": len(manifest.events)}
         entries = manifest.proceeds()
         if not entries:
@@ -195,6 +199,8 @@ class ControlPlane:
             return runs.refused(run, str(error), now)
         except Unavailable as error:
             return runs.unstarted(run, str(error), now, error.retry_after, route.timeout)
+        except Exception as error:
+            return runs.unstarted(run, self._unexpected(run, error), now, None, route.timeout)
         self._world.telemetry.event("run started", run.correlation, {"run": run.id, "remote": remote.id})
         return runs.started(run, remote, self._world.clock.now())
 
@@ -211,7 +217,16 @@ class ControlPlane:
             return runs.unobserved(run, str(error), now, error.retry_after)
         except Refused as error:
             return runs.observed(run, runs.Observation(Status.FAILED, str(error)), now, route.retry)
+        except Exception as error:
+            return runs.unobserved(run, self._unexpected(run, error), now)
         return runs.observed(run, seen, now, route.retry)
+
+    def _unexpected(self, run: Run, error: Exception) -> str:
+        """A fault in an action leaves the outcome unknown, like an answer that was lost; it is told, never hidden."""
+        said = f"unexpected {type(error).__name__}: {error}"
+        logging.exception("run %s: %s", run.id, said)
+        self._world.telemetry.event("unexpected error", run.correlation, {"run": run.id, "error": said})
+        return said
 
     def _action(self, request: Mapping[str, Any]) -> Action:
         action = self._world.actions.get(str(request.get("action")))

@@ -177,19 +177,19 @@ class _Reader:
 
     def _retry(self, name: str, body: Mapping[str, Any]) -> Retry:
         retry = body.get("retry") or {}
-        if not isinstance(retry, Mapping) or not set(retry) <= {"attempts", "delay", "on"}:
-            self._fault(name, "retry", "has attempts, delay and on")
+        if not isinstance(retry, Mapping) or not set(retry) <= {"attempts", "delay", "failures"}:
+            self._fault(name, "retry", "has attempts, delay and failures")
             return Retry()
-        attempts, on = retry.get("attempts", 3), retry.get("on", ["transient"])
+        attempts, failures = retry.get("attempts", 3), retry.get("failures", ["transient"])
         if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 20:
             self._fault(name, "retry", f"attempts: {attempts!r} is not a whole number from 1 to 20")
             attempts = 1
         classes = {str(item) for item in Failure}
-        if not isinstance(on, list) or not set(map(str, on)) <= classes:
-            self._fault(name, "retry", f"on: {on!r} is not a list of {', '.join(sorted(classes))}")
-            on = []
+        if not isinstance(failures, list) or not set(map(str, failures)) <= classes:
+            self._fault(name, "retry", f"failures: {failures!r} is not a list of {', '.join(sorted(classes))}")
+            failures = []
         delay = self._duration(name, "delay", retry, "30s")
-        return Retry(attempts, delay, frozenset(Failure(str(item)) for item in on))
+        return Retry(attempts, delay, frozenset(Failure(str(item)) for item in failures))
 
     def _emits(self, name: str, body: Mapping[str, Any]) -> Emits | None:
         emits = body.get("emits")

@@ -92,7 +92,7 @@ class Retry:
 
     attempts: int = 3
     delay: dt.timedelta = dt.timedelta(seconds=30)
-    on: frozenset[Failure] = frozenset({Failure.TRANSIENT})
+    failures: frozenset[Failure] = frozenset({Failure.TRANSIENT})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def rung(run: Run) -> Run:
 
 def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Retry) -> Run:
     said = f"attempt {run.attempt} failed ({failure}): {reason}"
-    if failure not in retry.on:
+    if failure not in retry.failures:
         return _end(run, Phase.FAILED, f"{said}; {failure} failures are not retried", now)
     if run.attempt >= retry.attempts:
         return _end(run, Phase.FAILED, f"{said}; that was the last of {retry.attempts}", now)

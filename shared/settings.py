@@ -42,6 +42,8 @@ class Settings:
     manager: str
     topic: str | None
     topic_key: str | None
+    outbox: str | None
+    pull_identity: str | None
     insights: str | None
     routes: Path
 
@@ -83,6 +85,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
     routes = root / environment.get("SLUICE_ROUTES", "routes.yaml")
     if not routes.is_file():
         faults.append(f"setting SLUICE_ROUTES: there is no file {routes}")
+    outbox = _outbox(environment, faults)
     if faults:
         raise ConfigurationError(faults)
     return Settings(
@@ -97,6 +100,8 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
         manager=environment.get("AZURE_RESOURCE_MANAGER") or PUBLIC_MANAGER,
         topic=environment.get("EVENTGRID_TOPIC_ENDPOINT") or None,
         topic_key=environment.get("EVENTGRID_TOPIC_KEY") or None,
+        outbox=outbox,
+        pull_identity=environment.get("REGISTRY_PULL_IDENTITY") or None,
         insights=environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING") or None,
         routes=routes,
     )
@@ -113,3 +118,11 @@ def _storage(name: str, what: str, environment: Mapping[str, str], faults: list[
     if not account:
         faults.append(f"setting {name} is missing: {what}, as a connection string or as {name}__accountName")
     return Storage(account, None)
+
+
+def _outbox(environment: Mapping[str, str], faults: list[str]) -> str | None:
+    """The event hub that our own events are also sent to, as `<namespace host>/<hub>`."""
+    outbox = environment.get("SLUICE_OUTBOX_HUB", "").strip()
+    if outbox and outbox.count("/") != 1:
+        faults.append(f"setting SLUICE_OUTBOX_HUB is {outbox!r}: it must be <namespace>.servicebus.windows.net/<hub>")
+    return outbox or None

@@ -1,32 +1,37 @@
 """Puts the app together, once a process, when it is first needed.
 
-This is the only module that names an adapter, and it imports them inside functions: indexing the app must not pay for
-SDKs.  A fault in settings or routes is raised at first use and shown by `health`; the next use reads them again.
+This is the only module that names an adapter.  Adapters are imported when they are first used: indexing the app pays
+for no SDK, and taking in an event pays for storage alone.  A fault in settings or routes is raised at first use and
+shown by `health`; the next use reads them again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
+import logging
 import os
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from shared.actions.azureml_pipeline import AzureMLPipeline
+from shared.actions.databricks_job import DatabricksJob
+from shared.actions.emit import Emit
+from shared.actions.release import Release
+from shared.actions.release_backends import Backends
 from shared.control_plane import ControlPlane, World
 from shared.intake import Intake, IntakeLoop
 from shared.operations import Operations
-from shared.ports import Ring
+from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
 from shared.route_file import read as read_routes
-from shared.settings import Settings
+from shared.settings import PUBLIC_MANAGER, Settings
 from shared.settings import read as read_settings
-
-if TYPE_CHECKING:
-    pass
+from shared.telemetry import Silence
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTAINER, LANES, DUE = "sluice", "sluicelanes", "sluicedue"
-LANE_QUEUE, RUN_QUEUE = "sluice-lane", "sluice-run"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +51,7 @@ def app() -> App:
     global _app
     with _lock:
         if _app is None:
-            _app = _build(read_settings(os.environ, ROOT))
+            _app = build(read_settings(os.environ, ROOT))
         return _app
 
 
@@ -72,49 +77,190 @@ def ring(body: bytes) -> Ring:
     return read(body)
 
 
-def _build(settings: Settings) -> App:
+class Deferred:
+    """Stands for a backend until its first use, which makes it."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = functools.cache(make)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._make(), name)
+
+
+def build(settings: Settings) -> App:
+    """The app of these settings.  Raises ConfigurationError, Unavailable."""
     from shared.adapters import yaml_file
+    from shared.adapters.azure_store import open_store
     from shared.adapters.memory import SystemClock
 
-    credential = _credential()
+    logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs tell every request at level INFO
     clock = SystemClock()
-    actions, guards = _actions(settings, credential), _guards(settings, credential)
-    document = yaml_file.load(settings.routes)
+    actions, guards = _actions(settings, clock), _guards(settings)
     checks = {kind: action.faults for kind, action in actions.items()}
-    routes = read_routes(document, settings.routes.name, checks, frozenset(guards))
-    store = _store(settings, credential, clock)
+    routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, frozenset(guards))
+    store = open_store(settings.store, clock, _credential, _async_credential)
     intake = IntakeLoop(
         Intake(
             routes=routes,
-            journal=store["journal"],
-            lanes=store["lane_intake"],
-            due=store["due"],
-            bells=store["bells"],
+            journal=store.journal,
+            lanes=store.lane_intake,
+            due=store.due,
+            bells=store.bells,
             clock=clock,
         )
     )
-    telemetry = _telemetry(settings)
     world = World(
         clock=clock,
-        journal=store["journal"],
-        lanes=store["lanes"],
-        due=store["due"],
-        bells=store["bells"],
-        sets=store["sets"],
+        journal=store.journal,
+        lanes=store.lanes,
+        due=store.due,
+        bells=store.bells,
+        sets=store.sets,
         actions=actions,
         guards=guards,
-        telemetry=telemetry,
-        publisher=_publisher(settings, credential),
+        telemetry=_telemetry(settings),
+        publisher=_publisher(settings),
         settings=settings.for_routes(),
     )
-    return App(
-        ControlPlane(routes=routes, intake=intake, world=world),
-        Operations(
-            routes=routes,
-            journal=store["journal"],
-            lanes=store["lanes"],
-            intake=intake,
-            telemetry=telemetry,
-            clock=clock,
-        ),
+    operations = Operations(
+        routes=routes,
+        journal=store.journal,
+        lanes=store.lanes,
+        intake=intake,
+        telemetry=world.telemetry,
+        clock=clock,
     )
+    return App(ControlPlane(routes=routes, intake=intake, world=world), operations)
+
+
+def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
+    lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
+    return {
+        "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake),
+        "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models),
+        "release": Release(
+            Backends(
+                images=Deferred(lambda: _registry(settings)),
+                models=models,
+                containers=Deferred(lambda: _containers(settings)),
+                endpoints=Deferred(lambda: _azure_ml(settings).endpoints),
+                scoring=Deferred(_scoring),
+                lake=lake,
+                golden=_golden,
+            ),
+            clock,
+        ),
+        "emit": Emit(),
+    }
+
+
+def _guards(settings: Settings) -> Mapping[str, Guard]:
+    return {"delta_data_change": Deferred(lambda: _data_change_guard(settings))}
+
+
+@functools.cache
+def _credential() -> Any:
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+@functools.cache
+def _async_credential() -> Any:
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+def _databricks(settings: Settings) -> Any:
+    from shared.adapters.databricks import Workspace
+
+    return Workspace(settings.databricks, _credential())
+
+
+@functools.cache
+def _azure_ml(settings: Settings) -> Any:
+    from shared.adapters.azureml import open_workspace
+
+    return open_workspace(
+        _credential(),
+        settings.subscription,
+        settings.resource_group,
+        settings.workspace,
+        resource_manager=settings.manager,
+    )
+
+
+def _containers(settings: Settings) -> Any:
+    from shared.adapters.container_instances import ContainerInstances
+
+    return ContainerInstances(
+        _credential(),
+        settings.subscription,
+        settings.resource_group,
+        settings.location,
+        resource_manager=settings.manager,
+        pull_identity=settings.pull_identity,
+    )
+
+
+def _registry(settings: Settings) -> Any:
+    from shared.adapters.registry import Registry
+
+    return Registry(settings.registry, _credential(), audience=PUBLIC_MANAGER)
+
+
+def _scoring() -> Any:
+    from shared.adapters.scoring import Scoring
+
+    return Scoring()
+
+
+def _golden(content: bytes) -> Any:
+    from shared.adapters.golden_set import GoldenSet
+
+    return GoldenSet(content)
+
+
+@functools.cache
+def _lake(settings: Settings) -> Any:
+    from shared.adapters.lake import open_lake
+
+    return open_lake(settings.lake, _credential)
+
+
+def _data_change_guard(settings: Settings) -> Any:
+    from shared.adapters.lake import DataChangeGuard
+
+    return DataChangeGuard(_lake(settings))
+
+
+def _telemetry(settings: Settings) -> Telemetry:
+    if settings.insights is None:
+        return Silence()
+    connection = settings.insights
+
+    def make() -> Any:
+        from shared.adapters.app_insights import AppInsights
+
+        return AppInsights(connection)
+
+    return Deferred(make)
+
+
+def _publisher(settings: Settings) -> Publisher | None:
+    """Outside listeners hear our own events from a custom topic, or from an event hub where one is named."""
+    topic, key, hub = settings.topic, settings.topic_key, settings.outbox
+
+    def to_topic() -> Any:
+        from shared.adapters.event_grid import EventGridTopic
+
+        return EventGridTopic(str(topic), key or _credential())
+
+    def to_hub() -> Any:
+        from shared.adapters.event_hub import EventHub
+
+        host, _, name = str(hub).partition("/")
+        return EventHub.of_namespace(host, name, _credential())
+
+    return Deferred(to_hub) if hub else Deferred(to_topic) if topic else None

@@ -1,0 +1,38 @@
+# Sluice: the commands.  Each sets up what it needs first; set-up runs once.
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint format clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## Install everything into this checkout (.venv, .envs)
+	@$(PYTHON) bootstrap.py
+
+demo: setup  ## The whole loop: two weeks of data, from landed to forecast
+	@$(BIN)/python -m demo
+
+test: setup  ## Every test, the fast ones first
+	@$(BIN)/python -m pytest
+
+lint: setup  ## Style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint test  ## What the build runs: lint and test
+
+format: setup  ## Put the style right
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove all that was installed or made here
+	@for cloud in .local/*/cloud.json; do \
+	  [ ! -e "$$cloud" ] || [ ! -x $(BIN)/python ] || \
+	  $(BIN)/python -m localcloud down --name "$$(basename "$$(dirname "$$cloud")")"; \
+	done
+	@rm -rf .venv .envs .local .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,107 @@
+"""Why something happened: from an event to all that came of it, and back to where the chain began.  Pure over reads.
+
+Forward, an event led to the runs that absorbed it, and each run to what its own event led to.  A chain that leaves
+Sluice (an Azure ML job pushes an image) is followed by its correlation id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.lanes import LaneKey
+from shared.ports import JSON, Lanes
+from shared.requests import own_event_id
+from shared.runs import Run
+
+
+class Explanation:
+    """One look at the store: `records` are the journalled deliveries by event id, the first of each."""
+
+    def __init__(self, records: Mapping[str, JSON], lanes: Lanes) -> None:
+        self._records, self._lanes = records, lanes
+        self._runs = sorted(lanes.all_runs(), key=lambda run: run.created_at)
+        self._tellers = {own_event_id(run, lanes.store_id): run for run in self._runs}
+
+    def effects(self, event_id: str) -> list[JSON]:
+        """The runs that an event led to, each with what followed from it."""
+        return self._effects(event_id, set())
+
+    def causes(self, event_id: str) -> list[JSON]:
+        """The run that raised an event, or whose chain it continues, with the events of its set and their causes."""
+        return self._causes(event_id, set())
+
+    def _effects(self, event_id: str, told: set[str]) -> list[JSON]:
+        effects: list[JSON] = []
+        for lane, generation in self._absorbed(event_id):
+            found = self._lanes.run(lane, generation)
+            if found is None:
+                effects.append({"route": lane.route, "key": lane.key, "generation": generation, "phase": "collecting"})
+            elif found[0].id not in told:
+                effects.append(self._told(found[0], told))
+        return effects
+
+    def _told(self, run: Run, told: set[str]) -> JSON:
+        told.add(run.id)
+        own = own_event_id(run, self._lanes.store_id)
+        followed = self._effects(own, told)
+        for other in self._runs:
+            if other.correlation == run.correlation and other.created_at > run.created_at and other.id not in told:
+                followed.append(self._told(other, told))
+        return {**row(run), "history": list(run.history), "told": own if run.phase.final else None, "led_to": followed}
+
+    def _causes(self, event_id: str, seen: set[str]) -> list[JSON]:
+        run = self._tellers.get(event_id) or self._before(event_id)
+        if run is None or run.id in seen:
+            return []
+        seen.add(run.id)
+        events = self._lanes.events(LaneKey(run.route, run.key), run.generation)
+        told = [{"id": event.id, "type": event.type, "because": self._causes(event.id, seen)} for event in events]
+        return [{**row(run), "events": told}]
+
+    def _before(self, event_id: str) -> Run | None:
+        """The last run of the same chain before the runs that this outside event led to."""
+        for lane, generation in self._absorbed(event_id):
+            found = self._lanes.run(lane, generation)
+            if found is None:
+                continue
+            took = found[0]
+            earlier = [run for run in self._runs if run.correlation == took.correlation and run.id != took.id]
+            earlier = [run for run in earlier if run.created_at < took.created_at]
+            if earlier:
+                return earlier[-1]
+        return None
+
+    def _absorbed(self, event_id: str) -> list[tuple[LaneKey, int]]:
+        record = self._records.get(event_id)
+        found = []
+        for match in record.get("matches", ()) if record else ():
+            lane = LaneKey(match["route"], match["key"])
+            absorbed = self._lanes.absorbed_as(lane, record["identity"]) if record else None
+            if absorbed:
+                found.append((lane, absorbed[0]))
+        return found
+
+
+def row(run: Run) -> dict[str, Any]:
+    """A run as plain data."""
+    return {
+        "run": run.id,
+        "route": run.route,
+        "key": run.key,
+        "generation": run.generation,
+        "attempt": run.attempt,
+        "phase": str(run.phase),
+        "reason": run.reason,
+        "created": _text(run.created_at),
+        "ended": _text(run.ended_at),
+        "remote": {"id": run.remote.id, "url": run.remote.url} if run.remote else None,
+        "correlation": run.correlation,
+        "result": json.loads(json.dumps(run.result, default=str)),
+    }
+
+
+def _text(at: dt.datetime | None) -> str | None:
+    return at.isoformat() if at else None

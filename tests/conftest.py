@@ -1,0 +1,24 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.azurites import Azurite, azurite_program
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One Azurite for the whole session; tests choose names of their own for what they keep in it."""
+    program = azurite_program()
+    if program is None:
+        pytest.fail("Azurite is not installed: run `make setup`, or set AZURITE to its program")
+    folder = tmp_path_factory.mktemp("azurite")
+    running = Azurite(program, folder)
+    running.start()
+    yield running
+    running.stop()
+    shutil.rmtree(folder, ignore_errors=True)

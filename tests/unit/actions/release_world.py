@@ -1,0 +1,264 @@
+"""A registry, a lake, Container Instances and an online endpoint in memory, which can be made to misbehave."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.actions.release import Release
+from shared.actions.release_backends import Answer, Backends
+from shared.errors import NotFound, Unavailable
+from shared.release_facts import Deployment, Endpoint, Group, Limits
+from shared.runs import Observation, Status
+
+DIGEST = "sha256:" + "ab" * 32
+OLD_DIGEST = "sha256:" + "cd" * 32
+GOLDEN = json.dumps({"request": {"week": 1}}).encode()
+LABELS = {
+    "sluice.model.name": "demand-forecast",
+    "sluice.model.version": "2",
+    "sluice.azureml.job": "sluice-job",
+    "sluice.data.version": "7",
+    "sluice.golden.uri": "abfss://azureml@lake.dfs.core.windows.net/golden.json",
+    "sluice.golden.sha256": hashlib.sha256(GOLDEN).hexdigest(),
+    "sluice.correlation": "chain-1",
+}
+NEW, OLD = "v2-abababababab", "v1-cdcdcdcdcdcd"
+SCORING_URI = "http://production/score"
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    """The frozen request of a release."""
+    options = {
+        "repository": "demand-forecast",
+        "digest": DIGEST,
+        "endpoint": "demand-forecast",
+        "compute": "aks-prod",
+        "qa": {"requests": 3},
+    }
+    return {"run": "release-0123abcd-4", "token": "f" * 64, "options": options, "correlation": "c", **changes}
+
+
+class FakeGolden:
+    """A golden set whose answers are numbers: 1.0 is what evaluate predicted."""
+
+    request = b'{"week": 1}'
+
+    def __init__(self, content: bytes) -> None:
+        json.loads(content)
+
+    def compare(self, answer: bytes) -> Mapping[str, float]:
+        told = json.loads(answer)
+        if "prediction" not in told:
+            raise ValueError("it has no prediction")
+        return {"reproduced_max_diff": abs(told["prediction"] - 1.0), "mae": told.get("mae", 0.5), "naive_mae": 1.0}
+
+
+@dataclasses.dataclass
+class World:
+    """Everything outside; every field may be changed by a test between two steps."""
+
+    now: dt.datetime = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+    labels: Mapping[str, str] | None = dataclasses.field(default_factory=lambda: dict(LABELS))
+    model_tags: Mapping[str, str] | None = dataclasses.field(
+        default_factory=lambda: {"azureml_job": "sluice-job", "gold_version": "7"}
+    )
+    golden: bytes | None = GOLDEN
+    groups: dict[str, Group] = dataclasses.field(default_factory=dict)
+    endpoint_exists: bool = True
+    endpoint_state: str = "Succeeded"
+    traffic: dict[str, int] = dataclasses.field(default_factory=lambda: {OLD: 100})
+    deployments: dict[str, Deployment] = dataclasses.field(
+        default_factory=lambda: {OLD: Deployment("Succeeded", {"sluice-run": "release-old", "sluice-token": "0" * 64})}
+    )
+    images: dict[str, str] = dataclasses.field(default_factory=lambda: {OLD: f"registry/demand-forecast@{OLD_DIGEST}"})
+    healthy: bool = True
+    qa_answer: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"prediction": 1.0, "model_version": "2"})
+    malformed_status: int = 400
+    production_answer: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"prediction": 1.0, "model_version": "2"}
+    )
+    seconds: float = 0.05
+    becomes: str = "Succeeded"
+    log: str = "the end of the log"
+    calls: list[str] = dataclasses.field(default_factory=list)
+    fault: Callable[[str], str | None] = lambda _: None
+    examined: set[str] = dataclasses.field(default_factory=set)
+
+    def called(self, what: str, effect: Callable[[], None] = lambda: None) -> None:
+        """Note a call and do its effect, unless a fault comes before, or after, it."""
+        fault = self.fault(what)
+        if fault == "before":
+            raise Unavailable(f"{what} did not answer")
+        self.calls.append(what)
+        effect()
+        if fault == "after":
+            raise Unavailable(f"the answer of {what} was lost")
+
+    @property
+    def release(self) -> Release:
+        """The action over this world."""
+        backends = Backends(
+            images=Images(self),
+            models=Models(self),
+            containers=Containers(self),
+            endpoints=Endpoints(self),
+            scoring=Scoring(self),
+            lake=Lake(self),
+            golden=FakeGolden,
+        )
+        return Release(backends, FixedClock(self))
+
+    def run(self, asked: Mapping[str, Any] | None = None, steps: int = 60) -> list[Observation]:
+        """Observe until the end, saving the progress each time; a minute passes whenever nothing has changed."""
+        asked = asked or request()
+        remote, progress, seen = self.release.start(asked), {}, []
+        for _ in range(steps):
+            seen.append(self.release.observe(asked, remote, progress))
+            if seen[-1].status is not Status.ACTIVE:
+                return seen
+            if seen[-1].progress == progress:
+                self.now += dt.timedelta(minutes=1)
+            progress = json.loads(json.dumps(seen[-1].progress))
+        raise AssertionError(f"the release did not end: {seen[-1]}")
+
+
+@dataclasses.dataclass
+class FixedClock:
+    world: World
+
+    def now(self) -> dt.datetime:
+        return self.world.now
+
+
+@dataclasses.dataclass
+class Images:
+    world: World
+
+    def labels(self, repository: str, digest: str) -> Mapping[str, str] | None:
+        self.world.called(f"labels {repository}@{digest[:13]}")
+        return self.world.labels
+
+    def reference(self, repository: str, digest: str) -> str:
+        return f"registry/{repository}@{digest}"
+
+
+@dataclasses.dataclass
+class Models:
+    world: World
+
+    def tags(self, name: str, version: str) -> Mapping[str, str] | None:
+        self.world.called(f"model {name}:{version}")
+        return self.world.model_tags
+
+
+@dataclasses.dataclass
+class Lake:
+    world: World
+
+    def read(self, uri: str) -> bytes:
+        if self.world.golden is None:
+            raise NotFound(uri)
+        return self.world.golden
+
+
+@dataclasses.dataclass
+class Containers:
+    world: World
+
+    def group(self, name: str) -> Group | None:
+        return self.world.groups.get(name)
+
+    def create(self, name: str, image: str, tags: Mapping[str, str], limits: Limits) -> None:
+        assert limits.cpu > 0
+        assert image.endswith(f"@{DIGEST}")
+        made = Group("Running", dict(tags), f"http://{name}")
+        self.world.called(f"create {name}", lambda: self.world.groups.setdefault(name, made) and None)
+
+    def delete(self, name: str) -> None:
+        assert self.world.groups[name].tags["sluice-token"] == "f" * 64, "a container group of others was deleted"
+        self.world.called(f"delete {name}", lambda: self.world.groups.pop(name, None) and None)
+
+    def logs(self, name: str) -> str:
+        return self.world.log if name in self.world.groups else ""
+
+
+@dataclasses.dataclass
+class Endpoints:
+    """Answers as Azure ML does: a change is under way until it is next looked at."""
+
+    world: World
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        if not self.world.endpoint_exists:
+            return None
+        traffic = {deployment: self.world.traffic.get(deployment, 0) for deployment in self.world.deployments}
+        return Endpoint(traffic | self.world.traffic, self.world.endpoint_state, SCORING_URI, "aks-prod")
+
+    def deployments(self, endpoint: str) -> Mapping[str, Deployment]:
+        seen = dict(self.world.deployments)
+        for name, one in seen.items():
+            if one.state == "Creating":
+                self.world.deployments[name] = dataclasses.replace(one, state=self.world.becomes)
+            if one.state == "Deleting":
+                del self.world.deployments[name]
+        return seen
+
+    def deploy(self, endpoint: str, name: str, repository: str, image: str, tags: Mapping[str, str]) -> None:
+        assert image.startswith(f"registry/{repository}@")
+        assert not self.world.traffic.get(name), "a deployment with traffic was replaced"
+        assert image.rpartition("@")[2] in self.world.examined, "a digest was deployed that QA has not seen"
+        self.world.images[name] = image
+        made = Deployment("Creating", dict(tags))
+        self.world.called(f"deploy {name}", lambda: self.world.deployments.update({name: made}))
+
+    def remove(self, endpoint: str, name: str) -> None:
+        found = self.world.deployments[name]
+        assert not self.world.traffic.get(name), "a deployment with traffic was deleted"
+        assert "sluice-run" in found.tags, "a deployment was deleted that no release has made"
+        gone = dataclasses.replace(found, state="Deleting")
+        self.world.called(f"remove {name}", lambda: self.world.deployments.update({name: gone}))
+
+    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:
+        shares = {name: share for name, share in traffic.items() if share}
+        assert sum(shares.values()) == 100
+        for name in shares:
+            assert self.world.deployments[name].state == "Succeeded", f"traffic for {name}, which does not stand"
+            assert name == OLD or self.world.images[name].rpartition("@")[2] in self.world.examined
+        self.world.called(f"traffic {shares}", lambda: setattr(self.world, "traffic", shares))
+
+    def logs(self, endpoint: str, name: str) -> str:
+        return self.world.log
+
+    def key(self, endpoint: str) -> str:
+        return "key"
+
+
+@dataclasses.dataclass
+class Scoring:
+    world: World
+
+    def get(self, url: str) -> int:
+        if not self.world.healthy:
+            raise Unavailable(f"{url} does not answer")
+        return 200
+
+    def post(self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None) -> Answer:
+        self.world.called(f"score {'production' if url == SCORING_URI else 'qa'} {deployment or ''}".strip())
+        if url != SCORING_URI:
+            if not self.world.healthy:
+                raise Unavailable(f"{url} does not answer")
+            if body != FakeGolden.request:
+                return Answer(self.world.malformed_status, b"{}", self.world.seconds)
+            self.world.examined.add(DIGEST)
+            return Answer(200, json.dumps(self.world.qa_answer).encode(), self.world.seconds)
+        assert key == "key"
+        answering = deployment or next((name for name, share in self.world.traffic.items() if share), None)
+        if answering not in self.world.deployments:
+            return Answer(404, b"no such deployment", self.world.seconds)
+        told = self.world.production_answer if answering == NEW else {"prediction": 3.0, "model_version": "1"}
+        return Answer(200, json.dumps(told).encode(), self.world.seconds)
