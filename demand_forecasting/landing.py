@@ -38,7 +38,7 @@ def land_history(table: str) -> int:
     Changes nothing when the table is there already.
     """
     if DeltaTable.is_deltatable(table, storage_options()):
-        return DeltaTable(table, storage_options=storage_options()).version()
+        return version(table)
     return _append(table, data.rows(HISTORY_START, HISTORY_END))
 
 
@@ -50,6 +50,11 @@ def land_week(table: str, number: int) -> int:
 def land_rows(table: str, rows: Sequence[data.Row]) -> int:
     """Append any rows of the shape of bronze as one commit; the Delta version that holds them."""
     return _append(table, rows)
+
+
+def version(table: str) -> int:
+    """The newest Delta version of `table`."""
+    return DeltaTable(table, storage_options=storage_options()).version()
 
 
 def compact(table: str) -> int:
@@ -70,27 +75,6 @@ def noise(number: int) -> Mapping[str, bytes]:
     }
 
 
-def actual(start: dt.datetime) -> dict[str, list[float | None]]:
-    """What was really measured in the week from `start`: 168 local hours a series, None where nothing was."""
-    hours = {(start + dt.timedelta(hours=hour)).strftime(data.STAMP): hour for hour in range(168)}
-    found: dict[str, list[list[float]]] = {name: [[] for _ in hours] for name in data.SERIES}
-    for row in data.rows(start, start + WEEK):
-        for name in data.SERIES:
-            if row[name] is not None:
-                found[name][hours[str(row["timestamp"])]].append(float(row[name]))
-    return {name: [sum(hour) / len(hour) if hour else None for hour in week] for name, week in found.items()}
-
-
-def forecast_weather(start: dt.datetime) -> dict[str, list[float | None]]:
-    """The weather of the week from `start`, as the contest supplied it to every team: 168 hours of each quantity."""
-    hours = {(start + dt.timedelta(hours=hour)).strftime(data.STAMP): hour for hour in range(168)}
-    found: dict[str, list[float | None]] = {name: [None] * len(hours) for name in data.WEATHER}
-    for row in data.rows(start, start + WEEK):
-        for name in data.WEATHER:
-            found[name][hours[str(row["timestamp"])]] = row[name]  # type: ignore[assignment]
-    return found
-
-
 def storage_options() -> dict[str, str]:
     """What the Delta library is told about the account."""
     names = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_USE_EMULATOR")
@@ -100,4 +84,4 @@ def storage_options() -> dict[str, str]:
 def _append(table: str, rows: Sequence[data.Row]) -> int:
     columns = [Array([row[field.name] for row in rows], field) for field in _SCHEMA]
     write_deltalake(table, Table.from_arrays(columns, schema=_SCHEMA), mode="append", storage_options=storage_options())
-    return DeltaTable(table, storage_options=storage_options()).version()
+    return version(table)

@@ -1,4 +1,4 @@
-"""One chain through the control plane as a watcher follows it: over the app's own HTTP API and the services' records."""
+"""One chain through the control plane as a watcher follows it: by the app's HTTP API and the services' records."""
 
 from __future__ import annotations
 

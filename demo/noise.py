@@ -13,9 +13,9 @@ from typing import Any
 
 from azure.storage.blob import BlobServiceClient
 
+from demand_forecasting import landing
 from demo.report import StepFailed
 from demo.stage import Stage
-from demand_forecasting import landing
 from localcloud.cloud import LAKE_ACCOUNT, LAKE_KEY, STORAGE_ID
 from localcloud.subscriptions import webhook
 

@@ -20,6 +20,7 @@ class AppInsights:
         """The ingestion routes, and live metrics, which say that nobody watches."""
         return [
             web.post("/v2.1/track", self._track),
+            web.post("//v2.1/track", self._track),  # opencensus keeps the slash that connection strings end with
             web.post("/v2/track", self._track),
             web.post("/QuickPulseService.svc/{call}", self._live),
         ]

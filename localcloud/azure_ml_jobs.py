@@ -159,7 +159,7 @@ class Jobs:
     async def _run_steps(self, job: Document, steps: list[pipelines.Step]) -> str:
         """Run the steps in order; the error that fails the job, or nothing."""
         settings = job["properties"].get("settings") or {}
-        go_on = str(settings.get("continue_on_step_failure", True)).lower() == "true"
+        go_on = str(settings.get("continue_on_step_failure", False)).lower() == "true"
         failed: set[str] = set()
         first = ""
         for step in steps:

@@ -42,7 +42,6 @@ class RegistryBuild:
         return [
             web.get(REGISTRY_ID.rpartition("/")[0], self._list_registries),
             web.get(REGISTRY_ID, self._get_registry),
-            web.get(REGISTRY_ID.rpartition("/")[0], self._list_registries),
             web.post(f"{REGISTRY_ID}/listBuildSourceUploadUrl", self._upload_url),
             web.post(f"{REGISTRY_ID}/scheduleRun", self._schedule),
             web.get(f"{REGISTRY_ID}/runs", self._list),

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from shared.templates import Missing
 
 _AGAIN = dt.timedelta(seconds=5)
 _LONGEST_HOP = dt.timedelta(days=6)
+_EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class ControlPlane:
         run = runs.opened(lane.route, lane.key, lane.generation, reason, now)
         self._world.due.insert(Due(now + GRACE, lane.name, lane.generation))
         self._world.lanes.hand_over(lanes.handed_over(lane), version, run)
-        self.advance(Ring(lane.name, lane.generation, run.ring_no))
+        self.advance(_ring(run))
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
@@ -116,17 +118,23 @@ class ControlPlane:
             return f"again in {_AGAIN}: {error}"
 
     def _drive(self, run: Run, version: str) -> str:
-        route = self._routes.named(run.route) or _orphan(run)
+        route, holder = self._routes.named(run.route) or _orphan(run), uuid.uuid4().hex[:12]
         while True:
             now = self._world.clock.now()
             step = runs.step(run, now, route.timeout)
+            if step in _EXCLUSIVE and self._exclusive(run):
+                held_until = runs.lease_of_another(run, holder, now)
+                if held_until is not None:
+                    self._world.bells.ring_run(_ring(run), held_until - now)
+                    return f"held by another until {held_until.isoformat(timespec='seconds')}"
+                run = runs.leased(run, holder, now)
+                version = self._world.lanes.save_run(run, version)
             if step is Step.REST:
                 return f"{run.phase}: {run.reason}"
             if step is Step.SLEEP:
                 run = runs.rung(run)
                 self._world.lanes.save_run(run, version)
-                ring = Ring(LaneKey(run.route, run.key), run.generation, run.ring_no)
-                self._world.bells.ring_run(ring, min(run.next_at - now, _LONGEST_HOP))
+                self._world.bells.ring_run(_ring(run), min(run.next_at - now, _LONGEST_HOP))
                 return f"{run.phase}: {run.reason}"
             moved = self._take(step, run, route, now)
             if moved.phase.final and not run.phase.final:
@@ -221,6 +229,10 @@ class ControlPlane:
             return runs.unobserved(run, self._unexpected(run, error), now)
         return runs.observed(run, seen, now, route.retry)
 
+    def _exclusive(self, run: Run) -> bool:
+        action = self._world.actions.get(str((run.request or {}).get("action")))
+        return action is not None and action.exclusive
+
     def _unexpected(self, run: Run, error: Exception) -> str:
         """A fault in an action leaves the outcome unknown, like an answer that was lost; it is told, never hidden."""
         said = f"unexpected {type(error).__name__}: {error}"
@@ -295,6 +307,10 @@ class ControlPlane:
     def _event(self, entry: Mapping[str, Any]) -> Event | None:
         read = parse(str(self._world.journal.read(entry["journal"])["raw"]))
         return next((event for event in read if isinstance(event, Event) and event.identity == entry["identity"]), None)
+
+
+def _ring(run: Run) -> Ring:
+    return Ring(LaneKey(run.route, run.key), run.generation, run.ring_no)
 
 
 def _orphan(run: Run) -> Route:

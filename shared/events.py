@@ -129,7 +129,7 @@ def _read(body: Any, raw: str) -> Event | Rejection:
             return Rejection(f"the event's {name} {fault}", raw, known if name != "id" else None)
     try:
         time = _time(fields.get("time" if cloud else "eventtime"))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return Rejection(f"the event's time cannot be read: {error}", raw, known)
     return Event(
         id=str(id_),

@@ -15,7 +15,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -67,7 +67,37 @@ _NONE = {
 }
 _MATCH_MISSING = frozenset({"NumberNotIn", "StringNotIn"})
 
-OPERATORS = frozenset(_ANY) | frozenset(_NONE) | {"IsNullOrUndefined", "IsNotNull"}
+_NO_VALUES = frozenset({"IsNullOrUndefined", "IsNotNull"})
+
+OPERATORS = frozenset(_ANY) | frozenset(_NONE) | _NO_VALUES
+
+
+def fault(operator: Any, values: Sequence[Any]) -> str | None:
+    """Why a condition with this operator and these values makes no sense, None when it does."""
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        return f"{operator!r} is not one of {', '.join(sorted(OPERATORS))}"
+    if operator in _NO_VALUES:
+        return f"{operator} takes no values" if values else None
+    if not values:
+        return f"{operator} needs at least one value"
+    fits, wanted = _wanted(_NONE.get(operator, operator))
+    wrong = [value for value in values if not fits(value)]
+    return f"{operator} needs {wanted}, not {wrong[0]!r}" if wrong else None
+
+
+def _wanted(operator: str) -> tuple[Callable[[Any], bool], str]:
+    """What the values of a positive operator must be."""
+    if operator == "NumberInRange":
+        return _is_range, "pairs of numbers, such as [1, 5]"
+    if operator == "BoolEquals":
+        return lambda value: isinstance(value, bool), "true or false"
+    if operator.startswith("Number"):
+        return lambda value: _number(value) is not None, "numbers"
+    return lambda value: isinstance(value, str | int | float), "strings"
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_number(bound) is not None for bound in value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

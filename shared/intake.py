@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import datetime as dt
 import enum
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from shared.errors import Closed, SluiceError, Unavailable
 from shared.events import Event, Rejection, parse
@@ -74,6 +76,13 @@ class _Item:
 class _Receive:
     items: list[_Item]
     answer: asyncio.Future[list[Receipt]]
+
+
+class Closing(Protocol):
+    """What holds connections."""
+
+    async def close(self) -> None:
+        """Let go of them."""
 
 
 class Intake:
@@ -175,6 +184,12 @@ class IntakeLoop:
     def append(self, journal: Journal, record: JSON) -> str:
         """Append one record to the journal from any thread; answers its reference."""
         return asyncio.run_coroutine_threadsafe(journal.append([record]), self._loop).result()[0]
+
+    def close(self, *connections: Closing) -> None:
+        """Let go of connections that live on the loop; the process ends."""
+        for connection in connections:
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(connection.close(), self._loop).result(2)
 
 
 def _absorption(event: Event, bindings: Mapping[str, str], reference: str, received: dt.datetime) -> Absorption:

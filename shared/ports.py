@@ -167,7 +167,12 @@ class Sets(Protocol):
 
 
 class Action(Protocol):
-    """A kind of work.  Raises Unavailable (repeat under the same token) or Refused (nothing started, give up)."""
+    """A kind of work.  Raises Unavailable (repeat under the same token) or Refused (nothing started, give up).
+
+    `exclusive`: its calls are not all made safe by a token (traffic, deletes), so they are made under the run's lease.
+    """
+
+    exclusive: bool
 
     def faults(self, options: JSON) -> list[str]:
         """What is wrong with a route's options for this action, one sentence each, naming the option."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES
-from shared.filters import OPERATORS, Filter
+from shared.filters import Filter
+from shared.filters import fault as filter_fault
 from shared.lanes import Flow
 from shared.requests import ROOTS
 from shared.routing import Emits, Route, Routes, SubjectPattern
@@ -128,18 +129,18 @@ class _Reader:
                 self._fault(name, key, f"{{{placeholder}}} is none of {', '.join(sorted(known))}")
 
     def _where(self, name: str, body: Mapping[str, Any]) -> tuple[Filter, ...]:
-        found = []
-        for entry in body.get("where") or ():
+        found, entries = [], body.get("where") or []
+        for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, Mapping) or not {"key", "operator"} <= set(entry) <= {"key", "operator", "values"}:
                 self._fault(name, "where", f"{entry!r}: a filter has key, operator and values")
                 continue
-            if entry["operator"] not in OPERATORS:
-                self._fault(name, "where", f"{entry['operator']!r} is not one of {', '.join(sorted(OPERATORS))}")
-                continue
             values = entry.get("values", [])
-            found.append(
-                Filter(str(entry["key"]), entry["operator"], tuple(values if isinstance(values, list) else [values]))
-            )
+            values = tuple(values) if isinstance(values, list) else (values,)
+            wrong = filter_fault(entry["operator"], values)
+            if wrong:
+                self._fault(name, "where", wrong)
+            else:
+                found.append(Filter(str(entry["key"]), entry["operator"], values))
         return tuple(found)
 
     def _options(self, name: str, body: Mapping[str, Any], action: str, captures: frozenset[str]) -> Mapping[str, Any]:

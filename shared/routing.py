@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from shared.templates import Missing, render
 MAX_MATCHES = 32
 _MAX_KEY = 512
 _MAX_BINDINGS = 4096
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
+_CAPTURE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?::(?P<kind>[^{}]*))?\}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,11 +39,11 @@ class SubjectPattern:
     def compile(text: str) -> SubjectPattern:
         """Read a pattern.  Raises ValueError for a capture that is not one of the three kinds."""
         out, at = "", 0
-        for found in re.finditer(r"\{(?P<name>[A-Za-z_]\w*)(?::(?P<kind>[^{}]*))?\}", text):
+        if re.search(r"[{}]", _CAPTURE.sub("", text)):
+            raise ValueError(f"the subject pattern {text!r} has a brace that opens or closes no capture")
+        for found in _CAPTURE.finditer(text):
             out += re.escape(text[at : found.start()]) + f"(?P<{found['name']}>{_capture(found['kind'])})"
             at = found.end()
-        if re.search(r"[{}]", text[at:] + re.sub(r"\{[^{}]*\}", "", text[:at])):
-            raise ValueError(f"the subject pattern {text!r} has a brace that opens or closes nothing")
         return SubjectPattern(text, re.compile(out + re.escape(text[at:])))
 
 
@@ -51,7 +54,7 @@ def _capture(kind: str | None) -> str:
         return ".+"
     digits = re.fullmatch(r"(\d+)d", kind)
     if digits:
-        return rf"\d{{{digits[1]}}}"
+        return f"[0-9]{{{digits[1]}}}"
     raise ValueError(f"a capture is {{name}}, {{name:path}} or {{name:<n>d}}, not {{…:{kind}}}")
 
 
@@ -142,9 +145,11 @@ def _match(event: Event, route: Route) -> Match | str:
         key = render(route.key, lambda name: captured.get(name, event.value(name)))
     except Missing as missing:
         return f"its key needs {missing.name}, which the event lacks"
-    key = key if isinstance(key, str) else str(key)
+    key = key if isinstance(key, str) else json.dumps(key, sort_keys=True)
     if not key or len(key) > _MAX_KEY:
         return f"its key is {len(key)} characters long, it must be 1 to {_MAX_KEY}"
-    if sum(len(value) for value in captured.values()) > _MAX_BINDINGS:
-        return f"the captured values are over {_MAX_BINDINGS} characters"
+    if _SURROGATE.search(key):
+        return "its key holds a lone surrogate, which is not text"
+    if sum(len(value.encode()) for value in captured.values()) > _MAX_BINDINGS:
+        return f"the captured values are over {_MAX_BINDINGS} bytes"
     return Match(LaneKey(route.name, key), captured)

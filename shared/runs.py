@@ -20,6 +20,9 @@ from typing import Any
 
 JSON = Mapping[str, Any]
 
+LEASE = dt.timedelta(seconds=60)
+"""How long one holder may make calls for a run; a client's own timeouts are shorter."""
+
 _FIRST_PAUSE = dt.timedelta(seconds=1)
 _LONGEST_PAUSE = dt.timedelta(seconds=30)
 
@@ -43,6 +46,20 @@ class Phase(enum.StrEnum):
 
 
 _FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.SKIPPED, Phase.CANCELLED})
+
+MOVES: Mapping[str, frozenset[Phase]] = {
+    "prepared": frozenset({Phase.PREPARING}),
+    "skipped": frozenset({Phase.PREPARING}),
+    "started": frozenset({Phase.STARTING}),
+    "unstarted": frozenset({Phase.STARTING}),
+    "refused": frozenset({Phase.PREPARING, Phase.STARTING, Phase.RUNNING}),
+    "observed": frozenset({Phase.RUNNING}),
+    "unobserved": frozenset({Phase.RUNNING}),
+    "cancelling": frozenset({Phase.RUNNING}),
+    "retried": frozenset({Phase.WAITING}),
+    "told": _FINAL,
+}
+"""What may happen to a run in which phase; anything else raises ValueError and changes nothing."""
 
 
 class Failure(enum.StrEnum):
@@ -119,6 +136,8 @@ class Run:
     ended_at: dt.datetime | None = None
     ending: str | None = None
     event_due: bool = False
+    leased_by: str = ""
+    leased_until: dt.datetime | None = None
     history: tuple[str, ...] = ()
 
     @property
@@ -177,22 +196,26 @@ def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime)
 
 def prepared(run: Run, manifest: JSON, request: JSON, correlation: str, now: dt.datetime) -> Run:
     """The set is written and the request frozen: every call from here on sends the same."""
+    _check(run, "prepared")
     reason = f"{manifest.get('count')} event(s) in the set; the request is frozen"
     return _move(run, Phase.STARTING, reason, now, manifest=manifest, request=request, correlation=correlation)
 
 
 def skipped(run: Run, manifest: JSON, reason: str, now: dt.datetime) -> Run:
     """The guard found nothing to do for this set."""
+    _check(run, "skipped")
     return _end(run, Phase.SKIPPED, reason, now, manifest=manifest)
 
 
 def started(run: Run, remote: Remote, now: dt.datetime) -> Run:
     """The backend has accepted the attempt, or already had it under this token."""
+    _check(run, "started")
     return _move(run, Phase.RUNNING, f"started as {remote.id}", now, remote=remote, started_at=now)
 
 
 def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None, timeout: dt.timedelta) -> Run:
     """The start did not answer: its outcome is unknown, so it is repeated under the same token until the timeout."""
+    _check(run, "unstarted")
     since = run.phase_at or run.created_at
     if now >= since + timeout:
         tried = f"it could not be started within {timeout}: {reason}; whether it exists is unknown, look for its token"
@@ -203,11 +226,13 @@ def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None
 
 def refused(run: Run, reason: str, now: dt.datetime) -> Run:
     """The backend, or our own check before it, will never accept this request; nothing was started."""
+    _check(run, "refused")
     return _end(run, Phase.FAILED, reason, now)
 
 
 def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run:
     """Take in what the backend says of the attempt."""
+    _check(run, "observed")
     moved = seen.progress is not None and seen.progress != run.progress
     run = dataclasses.replace(
         run,
@@ -229,29 +254,45 @@ def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run
 
 def unobserved(run: Run, reason: str, now: dt.datetime, retry_after: float | None = None) -> Run:
     """The backend could not be asked: unknown is not failed, so ask again later."""
+    _check(run, "unobserved")
     pause = dt.timedelta(seconds=retry_after) if retry_after is not None else _pause(run.phase_at or now, now)
     return dataclasses.replace(run, reason=f"state unknown: {reason}", next_at=now + pause)
 
 
 def cancelling(run: Run, timeout: dt.timedelta, now: dt.datetime) -> Run:
     """It has taken longer than the route allows: cancel it, and hold the slot until the backend says that it ended."""
+    _check(run, "cancelling")
     return dataclasses.replace(run, ending=f"it took longer than {timeout} and was cancelled", next_at=now)
 
 
 def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
     """The next attempt, under a new token."""
+    _check(run, "retried")
     run = dataclasses.replace(run, attempt=run.attempt + 1, remote=None, progress={}, started_at=None, ending=None)
     return _move(run, Phase.STARTING, f"attempt {run.attempt}", now, request=request)
 
 
 def told(run: Run) -> Run:
     """The run's own event has been received."""
+    _check(run, "told")
     return dataclasses.replace(run, event_due=False)
 
 
 def rung(run: Run) -> Run:
-    """The next message about this run carries the next number; older ones are dropped."""
-    return dataclasses.replace(run, ring_no=run.ring_no + 1)
+    """The next message about this run carries the next number, older ones are dropped; the lease is given back."""
+    return dataclasses.replace(run, ring_no=run.ring_no + 1, leased_by="", leased_until=None)
+
+
+def leased(run: Run, holder: str, now: dt.datetime) -> Run:
+    """`holder` alone may make the calls that no name can make safe, until the lease runs out."""
+    return dataclasses.replace(run, leased_by=holder, leased_until=now + LEASE)
+
+
+def lease_of_another(run: Run, holder: str, now: dt.datetime) -> dt.datetime | None:
+    """When the lease that somebody else holds runs out, None when nobody else holds one."""
+    if run.leased_by in ("", holder) or run.leased_until is None or run.leased_until <= now:
+        return None
+    return run.leased_until
 
 
 def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Retry) -> Run:
@@ -275,9 +316,13 @@ def _end(run: Run, phase: Phase, reason: str, now: dt.datetime, **changes: Any) 
     return _move(run, phase, reason, now, ended_at=now, event_due=True, **changes)
 
 
+def _check(run: Run, move: str) -> None:
+    if run.phase not in MOVES[move]:
+        allowed = ", ".join(sorted(MOVES[move]))
+        raise ValueError(f"run {run.id} is {run.phase}: it cannot be {move}, only what is {allowed} can")
+
+
 def _move(run: Run, phase: Phase, reason: str, now: dt.datetime, **changes: Any) -> Run:
-    if run.phase.final:
-        raise ValueError(f"run {run.id} is {run.phase}: it cannot become {phase}")
     line = f"{now.isoformat(timespec='milliseconds')} {phase}: {reason}"
     return dataclasses.replace(
         run, phase=phase, reason=reason, phase_at=now, next_at=now, history=(*run.history, line)[-50:], **changes

@@ -37,7 +37,17 @@ def names(template: Any) -> set[str]:
 def faults(template: Any) -> list[str]:
     """What is wrong with the placeholders of a template, one sentence each."""
     wrong = sorted(name for name in names(template) if not _NAME.fullmatch(name))
-    return [f"placeholder {{{name}}} is not a dotted name" for name in wrong]
+    found = [f"placeholder {{{name}}} is not a dotted name" for name in wrong]
+    return found + [f"{text!r} has a brace that opens or closes nothing" for text in _unbalanced(template)]
+
+
+def _unbalanced(template: Any) -> list[str]:
+    if isinstance(template, str):
+        return [template] if re.search(r"[{}]", _PLACEHOLDER.sub("", template)) else []
+    inner = template.values() if isinstance(template, Mapping) else template
+    return (
+        [text for value in inner for text in _unbalanced(value)] if isinstance(template, Mapping | list | tuple) else []
+    )
 
 
 def render(template: Any, find: Callable[[str], Any]) -> Any:

@@ -8,6 +8,7 @@ shown by `health`; the next use reads them again.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import dataclasses
 import functools
 import logging
@@ -109,6 +110,7 @@ def build(settings: Settings) -> App:
             clock=clock,
         )
     )
+    atexit.register(intake.close, store.journal, store.lane_intake)
     world = World(
         clock=clock,
         journal=store.journal,

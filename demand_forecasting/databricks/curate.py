@@ -93,7 +93,7 @@ def session() -> Iterator[SparkSession]:
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         yield _with_settings(SparkSession.builder.getOrCreate())
         return
-    from pysail.spark import SparkConnectServer  # noqa: PLC0415 - not there on Databricks
+    from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)
     server.start(background=True)

@@ -6,7 +6,6 @@ as one JSON line with its inputs, to the file MODEL_DATA_LOG when that is set, e
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import importlib.util
 import json
@@ -30,13 +29,14 @@ class BadRequest(Exception):
     """The request is at fault; the message names the field."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Forecaster:
     """A loaded model folder."""
 
-    model: Any
-    features: ModuleType
-    series: tuple[str, ...]
+    # Not a dataclass: the server loads this file without entering it in sys.modules, which dataclasses look into.
+    def __init__(self, model: Any, features: ModuleType, series: tuple[str, ...]) -> None:
+        self.model = model
+        self.features = features
+        self.series = series
 
     @classmethod
     def load(cls, folder: Path) -> Forecaster:

@@ -25,10 +25,19 @@ class Host(Protocol):
 
     id: str
     state: str
-    errors: Sequence[str]
-    function_errors: Mapping[str, Sequence[str]]
-    functions: Mapping[str, Function]
-    uptime: float
+    functions: dict[str, Function]
+
+    @property
+    def errors(self) -> Sequence[str]:
+        """Why the app cannot be started; empty when it can."""
+
+    @property
+    def function_errors(self) -> Mapping[str, Sequence[str]]:
+        """Why single functions cannot be started."""
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the host started."""
 
 
 class Admin:

@@ -90,8 +90,10 @@ class Host:
         self.functions = {function.name: function for function in found}
         self._wire(options)
         self.state = "Running"
-        for listener in (*self._queues, *self._timers):
-            listener.start()
+        for queue in self._queues:
+            queue.start()
+        for timer in self._timers:
+            timer.start()
         names = ", ".join(f"{name} ({function.kind})" for name, function in self.functions.items())
         logs.HOST.info(f"running, {len(self.functions)} functions: {names or 'none'}")
 

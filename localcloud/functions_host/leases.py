@@ -44,7 +44,7 @@ class Lease:
             try:
                 await self._client.renew(logger=logs.quiet())
             except HttpResponseError as error:
-                logs.HOST.warning(f"the lease {self._name} is lost: {error.error_code}")
+                logs.HOST.warning(f"the lease {self._name} is lost (status {error.status_code})")
                 return
             except AzureError as error:
                 self._storage.lost(error)

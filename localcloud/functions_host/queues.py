@@ -128,6 +128,10 @@ class QueueListener:
         except AzureError as error:
             self._storage.lost(error)
             return []
+        except Exception as error:
+            # Whatever it is, a queue that is polled no more would be worse.
+            logs.HOST.error(f"queue {self.queue} could not be read, trying on: {error!r}")
+            return []
         self._storage.reached()
         return batch
 
@@ -211,7 +215,7 @@ def _decode(content: str, encoding: str) -> str | None:
 
 
 def _settle_error(queue: str, message: str, error: HttpResponseError) -> None:
-    gone = error.status_code == 404 or error.error_code == "PopReceiptMismatch"
+    gone = error.status_code == 404 or getattr(error, "error_code", "") == "PopReceiptMismatch"
     if not gone:
         reason = str(error).splitlines()[0]
         logs.HOST.warning(f"message {message} of queue {queue} could not be settled, it will come again: {reason}")

@@ -84,6 +84,8 @@ class RegisteredModels(Protocol):
 class AzureMLPipeline:
     """The action `azureml_pipeline`."""
 
+    exclusive = False
+
     def __init__(self, jobs: Jobs, models: RegisteredModels) -> None:
         self._jobs, self._models = jobs, models
 

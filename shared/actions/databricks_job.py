@@ -73,6 +73,8 @@ class DeltaLog(Protocol):
 class DatabricksJob:
     """The action `databricks_job`."""
 
+    exclusive = False
+
     def __init__(self, databricks: Databricks, lake: DeltaLog) -> None:
         self._databricks, self._lake = databricks, lake
         self._jobs: dict[str, int] = {}

@@ -13,6 +13,8 @@ JSON = Mapping[str, Any]
 class Emit:
     """The action `emit`."""
 
+    exclusive = False
+
     def faults(self, options: JSON) -> list[str]:  # noqa: ARG002
         """Nothing can be wrong: the options are free."""
         return []

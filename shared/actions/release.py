@@ -27,6 +27,8 @@ JSON = Mapping[str, Any]
 class Release:
     """The action `release`."""
 
+    exclusive = True
+
     def __init__(self, backends: Backends, clock: Clock) -> None:
         self._world, self._clock = backends, clock
 

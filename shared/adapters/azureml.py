@@ -13,7 +13,7 @@ from azure.ai.ml.exceptions import MlException
 from azure.core.credentials import TokenCredential
 
 from shared.actions.azureml_pipeline import AzureMLJob, Submission
-from shared.adapters.azureml_client import calling_azure_ml, connect
+from shared.adapters.azureml_client import calling_azure_ml, connect, word
 from shared.adapters.azureml_history import RunHistory
 from shared.adapters.online_endpoints import OnlineEndpoints
 from shared.errors import NotFound, Refused
@@ -130,4 +130,4 @@ def _pipeline_job(submission: Submission, component: Component) -> Job:
 
 def _job(found: Job) -> AzureMLJob:
     studio = (found.services or {}).get("Studio")
-    return AzureMLJob(status=str(found.status), url=getattr(studio, "endpoint", None))
+    return AzureMLJob(status=word(found.status), url=getattr(studio, "endpoint", None))

@@ -24,7 +24,7 @@ def connect(
     manager = resource_manager.rstrip("/")
     if manager != PUBLIC:
         cloud = {
-            "cloud": "SluiceCloud",
+            "cloud": manager,  # the SDK keeps the first metadata of a name for the whole process
             "cloud_metadata": {
                 "azure_portal": manager,
                 "resource_manager": f"{manager}/",
@@ -40,8 +40,13 @@ def connect(
 @contextmanager
 def calling_azure_ml(what: str) -> Iterator[None]:
     """As `calling`, and the SDK's own validation counts as a refusal."""
-    try:
-        with calling(what):
+    with calling(what):
+        try:
             yield
-    except MlException as error:
-        raise Refused(f"{what}: {' '.join(str(error).split())[:500]}") from error
+        except MlException as error:
+            raise Refused(f"{what}: {' '.join(str(error).split())[:500]}") from error
+
+
+def word(state: Any) -> str:
+    """A state as Azure writes it; the SDK gives some as enums, some as text."""
+    return str(getattr(state, "value", state))

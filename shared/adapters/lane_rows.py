@@ -101,7 +101,7 @@ def run_entity(run: Run) -> Entity:
 def run_of(entity: Mapping[str, Any]) -> Run:
     """The run of its row."""
     document = json.loads(_joined(entity))
-    for name in ("created_at", "next_at", "phase_at", "started_at", "ended_at"):
+    for name in ("created_at", "next_at", "phase_at", "started_at", "ended_at", "leased_until"):
         document[name] = time_of(document[name])
     remote = document.pop("remote")
     history, phase = tuple(document.pop("history")), Phase(document.pop("phase"))

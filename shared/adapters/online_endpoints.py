@@ -12,7 +12,7 @@ from typing import Any
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, KubernetesOnlineDeployment, KubernetesOnlineEndpoint
 
-from shared.adapters.azureml_client import calling_azure_ml
+from shared.adapters.azureml_client import calling_azure_ml, word
 from shared.errors import NotFound, Refused, Unavailable
 from shared.release_facts import DIGEST_TAG, Deployment, Endpoint
 
@@ -40,7 +40,7 @@ class OnlineEndpoints:
             return None
         return Endpoint(
             traffic={deployment: int(share) for deployment, share in (found.traffic or {}).items()},
-            state=str(found.provisioning_state),
+            state=word(found.provisioning_state),
             scoring_uri=found.scoring_uri,
             compute=str(getattr(found, "compute", "") or "").rsplit("/", 1)[-1].removeprefix("azureml:") or None,
         )
@@ -52,7 +52,7 @@ class OnlineEndpoints:
                 found = list(self._client.online_deployments.list(endpoint))
         except NotFound:
             return {}
-        return {one.name: Deployment(str(one.provisioning_state), one.tags or {}) for one in found if one.name}
+        return {one.name: Deployment(word(one.provisioning_state), one.tags or {}) for one in found if one.name}
 
     def deploy(self, endpoint: str, name: str, repository: str, image: str, tags: Mapping[str, str]) -> None:
         """Ask for a deployment of an image, without traffic; does not wait for it."""

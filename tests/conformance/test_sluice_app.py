@@ -24,7 +24,7 @@ HEAVY = (
     "pandas", "requests", "urllib3", "yaml",
 )  # fmt: skip
 OWN = ("function_app", "functions", "shared")
-LAZY = ("shared.adapters", "shared.actions")
+LAZY = ("shared.adapters",)
 BLOB = {
     "topic": "/subscriptions/s/resourceGroups/r/providers/Microsoft.Storage/storageAccounts/a",
     "subject": "/blobServices/default/containers/other/blobs/a.txt",

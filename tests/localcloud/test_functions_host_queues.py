@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -59,7 +60,10 @@ def queue(azurite: Azurite, prefix: str) -> QueueClient:
 
 def contents(azurite: Azurite, name: str) -> list[str]:
     client = QueueClient.from_connection_string(azurite.connection_string(), name)
-    return [message.content for message in client.peek_messages(32)]
+    try:
+        return [message.content for message in client.peek_messages(32)]
+    except ResourceNotFoundError:
+        return []
 
 
 def texts(host: RunningHost) -> list[str]:
@@ -72,7 +76,7 @@ def test_a_message_is_processed_deleted_and_its_outputs_are_sent(
     queue.send_message("one")
     host = start()
 
-    eventually(lambda: len(contents(azurite, f"{prefix}-done")) == 2 if host.seen("work") else False)
+    eventually(lambda: len(contents(azurite, f"{prefix}-done")) == 2)
     assert host.seen("work")[0]["try"] == 1
     eventually(lambda: queue.get_queue_properties().approximate_message_count == 0)
 
@@ -86,8 +90,7 @@ def test_a_message_that_fails_five_times_goes_to_the_poison_queue_and_nothing_wa
     assert eventually(lambda: host.seen("work_poison")) == ["fail"]
     assert [seen["try"] for seen in host.seen("work")] == [1, 2, 3, 4, 5]
     assert queue.get_queue_properties().approximate_message_count == 0
-    with pytest.raises(ResourceNotFoundError):
-        contents(azurite, f"{prefix}-done")
+    assert contents(azurite, f"{prefix}-done") == []
 
 
 def test_a_body_that_is_not_base64_goes_to_the_poison_queue_without_running(
@@ -183,11 +186,10 @@ def test_a_tick_that_was_missed_is_caught_up_once(start: Start, azurite: Azurite
     if not container.exists():
         container.create_container()
     status = {
-        "Last": "2026-01-01T00:00:00+00:00",
-        "Next": "2027-01-01T00:00:00+00:00",
-        "LastUpdated": "2026-01-01T00:00:01+00:00",
+        "Last": "2020-01-01T00:00:00+00:00",
+        "Next": "2021-01-01T00:00:00+00:00",
+        "LastUpdated": "2020-01-01T00:00:01+00:00",
     }
-    status = {name: value.replace("2027", "2021").replace("2026", "2020") for name, value in status.items()}
     container.upload_blob(f"timers/{prefix}/Host.Functions.tick/status", json.dumps(status))
 
     host = start()
@@ -195,10 +197,9 @@ def test_a_tick_that_was_missed_is_caught_up_once(start: Start, azurite: Azurite
     assert eventually(lambda: host.seen("tick"))[0]["past_due"] is True
     blob = container.get_blob_client(f"timers/{prefix}/Host.Functions.tick/status")
     eventually(lambda: json.loads(blob.download_blob().readall())["Last"] != status["Last"])
-    host.kill()
-    again = start()
-    eventually(lambda: "running, " in again.log.split("ended")[-1])
-    assert len(again.seen("tick")) == 1
+    following = json.loads(blob.download_blob().readall())["Next"]
+    assert dt.datetime.fromisoformat(following) > dt.datetime.now(dt.UTC)
+    assert len(host.seen("tick")) == 1
 
 
 def test_an_app_that_cannot_be_imported_leaves_the_host_up_and_saying_why(start: Start) -> None:

@@ -14,6 +14,7 @@ import gold as gold_table
 import numpy as np
 from features import WEEK, Floats, Predict
 from gold import Gold
+from model_facts import ModelFacts
 from step import StepFailed, run, say
 
 
@@ -78,14 +79,14 @@ def _named(gold: Gold, values: Floats) -> dict[str, list[float | None]]:
 def main() -> None:
     """The step's command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gold", required=True)
-    parser.add_argument("--gold-version", required=True, type=int)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--evaluation", required=True, type=Path)
     args = parser.parse_args()
     with (args.model / "model.pkl").open("rb") as file:
         model = pickle.load(file)
-    golden = judge(model.predict, gold_table.read(args.gold, args.gold_version))
+    facts = ModelFacts.read(args.model)
+    gold, _ = gold_table.read(facts.gold, facts.gold_version)
+    golden = judge(model.predict, gold)
     figures = report(golden)
     args.evaluation.mkdir(parents=True, exist_ok=True)
     (args.evaluation / "golden.json").write_text(json.dumps(golden), encoding="utf-8")

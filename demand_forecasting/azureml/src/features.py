@@ -107,7 +107,7 @@ def _calendar(origin: dt.datetime) -> Floats:
 _FIXED = {(1, 1), (1, 6), (4, 25), (5, 1), (6, 2), (8, 15), (11, 1), (11, 3), (12, 8), (12, 25), (12, 26)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def is_holiday(day: dt.date) -> bool:
     """Whether `day` is a public holiday of Italy, or the third of November: the patron saint of the city."""
     return (day.month, day.day) in _FIXED or day == easter(day.year) + dt.timedelta(days=1)

@@ -14,6 +14,7 @@ from features import HISTORY, WEEK, Floats
 from numpy.typing import NDArray
 from step import StepFailed
 
+NEWEST = -1
 _HOUR = 3600
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - local clock hours throughout
 
@@ -60,11 +61,11 @@ class Gold:
         }
 
 
-def read(uri: str, version: int) -> Gold:
-    """Gold at `uri` as of `version`."""
+def read(uri: str, version: int) -> tuple[Gold, int]:
+    """Gold at `uri` as of `version`, and that version; `NEWEST` stands for the newest that there is."""
     options = {name.lower(): value for name, value in os.environ.items() if name.startswith("AZURE_STORAGE_")}
     try:
-        table = DeltaTable(uri, version=version, storage_options=options)
+        table = DeltaTable(uri, version=None if version == NEWEST else version, storage_options=options)
     except Exception as error:
         raise StepFailed(f"cannot read version {version} of {uri}: {error}") from error
     query = f"""select series, cast(date_part('epoch', timestamp) as bigint) as at, demand, observed,
@@ -73,10 +74,12 @@ def read(uri: str, version: int) -> Gold:
     names, at, demand, observed, *weather = (found.column(index).to_numpy() for index in range(found.num_columns))
     if len(at) == 0:
         raise StepFailed(f"version {version} of {uri} is empty: has curation run?")
-    return arrange(names, at, demand, observed, np.array(weather))
+    return arrange(names, at, demand, observed, np.array(weather)), table.version()
 
 
-def arrange(names: NDArray[Any], at: NDArray[np.int64], demand: Floats, observed: NDArray[Any], weather: Floats) -> Gold:
+def arrange(
+    names: NDArray[Any], at: NDArray[np.int64], demand: Floats, observed: NDArray[Any], weather: Floats
+) -> Gold:
     """The rows of gold, in any order, on the grid; `at` is in seconds and `weather` is (3, rows)."""
     series, which = np.unique(np.asarray(names, dtype=str), return_inverse=True)
     first = int(at.min())

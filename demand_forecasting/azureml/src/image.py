@@ -13,6 +13,7 @@ from typing import Any
 
 from azure.storage.blob import BlobClient
 from azure_access import arm, group
+from model_facts import ModelFacts
 from step import StepFailed, run, say
 
 SCORING = Path(__file__).with_name("scoring")
@@ -89,18 +90,19 @@ def _wait(path: str) -> dict[str, Any]:
 def main() -> None:
     """The step's command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--gold", "--gold-version", "--registry", "--correlation-id"):
+    for name in ("--registry", "--correlation-id"):
         parser.add_argument(name, required=True)
     for name in ("--model", "--registration", "--image"):
         parser.add_argument(name, required=True, type=Path)
     args = parser.parse_args()
     registration = json.loads((args.registration / "registration.json").read_text(encoding="utf-8"))
+    facts = ModelFacts.read(args.model)
     arguments = {
         "MODEL_NAME": registration["name"],
         "MODEL_VERSION": registration["version"],
         "AZUREML_JOB": registration["job"],
-        "DATA_GOLD": args.gold,
-        "DATA_VERSION": args.gold_version,
+        "DATA_GOLD": facts.gold,
+        "DATA_VERSION": str(facts.gold_version),
         "CORRELATION": args.correlation_id,
         "GOLDEN_URI": registration["golden_uri"],
         "GOLDEN_SHA256": registration["golden_sha256"],

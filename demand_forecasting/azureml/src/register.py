@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azure_access import Address, arm, container, required, workspace
+from model_facts import ModelFacts
 from step import run, say
 
 CONTAINER = "azureml"
@@ -62,19 +63,20 @@ def describe(at: Address, report: dict[str, Any], tags: dict[str, str]) -> dict[
 def main() -> None:
     """The step's command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--gold", "--gold-version", "--model-name", "--correlation-id", "--run-id"):
+    for name in ("--model-name", "--correlation-id", "--run-id"):
         parser.add_argument(name, required=True)
     for name in ("--model", "--evaluation", "--registration"):
         parser.add_argument(name, required=True, type=Path)
     args = parser.parse_args()
     job = required("AZUREML_ROOT_RUN_ID")
-    at = Address(CONTAINER, Address.parse(args.gold).account, f"models/{args.model_name}/{job}")
+    facts = ModelFacts.read(args.model)
+    at = Address(CONTAINER, Address.parse(facts.gold).account, f"models/{args.model_name}/{job}")
     store(args.model, args.evaluation, at)
     report = json.loads((args.evaluation / "report.json").read_text(encoding="utf-8"))
     tags = {
         "azureml_job": job,
-        "gold": args.gold,
-        "gold_version": args.gold_version,
+        "gold": facts.gold,
+        "gold_version": str(facts.gold_version),
         "correlation_id": args.correlation_id,
         "run_id": args.run_id,
         "mae": f"{report['mae']:.4f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import importlib.metadata
 from pathlib import Path
 
 import features
@@ -12,8 +12,10 @@ import gold as gold_table
 import numpy as np
 from features import HISTORY, WEEK, Floats
 from gold import Gold
+from model_facts import ModelFacts
 from sklearn.ensemble import HistGradientBoostingRegressor
 from step import StepFailed, run, say
+from threadpoolctl import threadpool_limits
 
 SEED = 20221024
 
@@ -72,35 +74,25 @@ def fit(inputs: Floats, targets: Floats, weights: Floats, settings: Settings) ->
         early_stopping=False,
         random_state=SEED,
     )
-    return model.fit(inputs, targets, sample_weight=weights)
+    # One thread: beside a busy neighbour, waiting at OpenMP's barriers costs more than a second core gives.
+    with threadpool_limits(limits=1, user_api="openmp"):
+        return model.fit(inputs, targets, sample_weight=weights)
 
 
 def save(model: HistGradientBoostingRegressor, gold: Gold, folder: Path, *, uri: str, version: int) -> None:
     """Write the MLflow folder: the model, `code/features.py`, and `forecast.json` with the series and the origin."""
-    import mlflow.sklearn  # noqa: PLC0415 - two seconds that a failing step should not cost
+    import mlflow.sklearn  # two seconds that a failing step should not cost
 
     mlflow.sklearn.save_model(
         model,
         str(folder),
         serialization_format="pickle",
         code_paths=[features.__file__],
-        pip_requirements=[f"{name}=={_installed(name)}" for name in ("scikit-learn", "numpy")],
+        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in ("scikit-learn", "numpy")],
         metadata={"gold": uri, "gold_version": version},
     )
-    facts = {
-        "series": gold.series,
-        "trained_until": gold.time(gold.held_back).isoformat(),
-        "gold": uri,
-        "gold_version": version,
-        "features": features.NAMES,
-    }
-    (folder / "forecast.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def _installed(name: str) -> str:
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return version(name)
+    facts = ModelFacts(gold.series, gold.time(gold.held_back).isoformat(), uri, version)
+    facts.write(folder)
 
 
 def main() -> None:
@@ -115,11 +107,11 @@ def main() -> None:
     settings = Settings(args.origin_every_days, args.iterations)
     if settings.origin_every_days % 7 == 0:
         raise StepFailed(f"origin_every_days is {settings.origin_every_days}: it must not be a multiple of 7")
-    gold = gold_table.read(args.gold, args.gold_version)
-    say(f"gold version {args.gold_version}: {gold.hours} hours of {len(gold.series)} series from {gold.start}")
+    gold, version = gold_table.read(args.gold, args.gold_version)
+    say(f"gold version {version}: {gold.hours} hours of {len(gold.series)} series from {gold.start}")
     inputs, targets, weights = rows(gold, settings)
     say(f"{len(inputs)} rows; the week from {gold.time(gold.held_back)} is held back")
-    save(fit(inputs, targets, weights, settings), gold, args.model, uri=args.gold, version=args.gold_version)
+    save(fit(inputs, targets, weights, settings), gold, args.model, uri=args.gold, version=version)
     say(f"wrote {args.model}")
 
 

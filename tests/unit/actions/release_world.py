@@ -193,13 +193,13 @@ class Endpoints:
 
     world: World
 
-    def endpoint(self, name: str) -> Endpoint | None:
+    def endpoint(self, name: str) -> Endpoint | None:  # noqa: ARG002
         if not self.world.endpoint_exists:
             return None
         traffic = {deployment: self.world.traffic.get(deployment, 0) for deployment in self.world.deployments}
         return Endpoint(traffic | self.world.traffic, self.world.endpoint_state, SCORING_URI, "aks-prod")
 
-    def deployments(self, endpoint: str) -> Mapping[str, Deployment]:
+    def deployments(self, endpoint: str) -> Mapping[str, Deployment]:  # noqa: ARG002
         seen = dict(self.world.deployments)
         for name, one in seen.items():
             if one.state == "Creating":
@@ -208,7 +208,7 @@ class Endpoints:
                 del self.world.deployments[name]
         return seen
 
-    def deploy(self, endpoint: str, name: str, repository: str, image: str, tags: Mapping[str, str]) -> None:
+    def deploy(self, endpoint: str, name: str, repository: str, image: str, tags: Mapping[str, str]) -> None:  # noqa: ARG002
         assert image.startswith(f"registry/{repository}@")
         assert not self.world.traffic.get(name), "a deployment with traffic was replaced"
         assert image.rpartition("@")[2] in self.world.examined, "a digest was deployed that QA has not seen"
@@ -216,14 +216,14 @@ class Endpoints:
         made = Deployment("Creating", dict(tags))
         self.world.called(f"deploy {name}", lambda: self.world.deployments.update({name: made}))
 
-    def remove(self, endpoint: str, name: str) -> None:
+    def remove(self, endpoint: str, name: str) -> None:  # noqa: ARG002
         found = self.world.deployments[name]
         assert not self.world.traffic.get(name), "a deployment with traffic was deleted"
         assert "sluice-run" in found.tags, "a deployment was deleted that no release has made"
         gone = dataclasses.replace(found, state="Deleting")
         self.world.called(f"remove {name}", lambda: self.world.deployments.update({name: gone}))
 
-    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:
+    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:  # noqa: ARG002
         shares = {name: share for name, share in traffic.items() if share}
         assert sum(shares.values()) == 100
         for name in shares:
@@ -231,10 +231,10 @@ class Endpoints:
             assert name == OLD or self.world.images[name].rpartition("@")[2] in self.world.examined
         self.world.called(f"traffic {shares}", lambda: setattr(self.world, "traffic", shares))
 
-    def logs(self, endpoint: str, name: str) -> str:
+    def logs(self, endpoint: str, name: str) -> str:  # noqa: ARG002
         return self.world.log
 
-    def key(self, endpoint: str) -> str:
+    def key(self, endpoint: str) -> str:  # noqa: ARG002
         return "key"
 
 

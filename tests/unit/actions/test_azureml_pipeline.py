@@ -1,0 +1,134 @@
+"""The Azure ML action over a workspace in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from shared.actions.azureml_pipeline import AzureMLJob, AzureMLPipeline, Submission
+from shared.errors import Unavailable
+from shared.runs import Failure, Observation, Remote, Status
+
+NAME = "sluice-" + "a" * 32
+
+
+@dataclasses.dataclass
+class Jobs:
+    """Jobs are kept by name."""
+
+    jobs: dict[str, AzureMLJob] = dataclasses.field(default_factory=dict)
+    submitted: list[Submission] = dataclasses.field(default_factory=list)
+    lost: bool = False
+
+    def job(self, name: str) -> AzureMLJob | None:
+        return self.jobs.get(name)
+
+    def submit(self, submission: Submission) -> AzureMLJob:
+        self.submitted.append(submission)
+        found = self.jobs.setdefault(submission.name, AzureMLJob("NotStarted", "http://studio"))
+        if self.lost:
+            raise Unavailable("the answer was lost")
+        return found
+
+    def cancel(self, name: str) -> None:
+        self.jobs[name] = AzureMLJob("Canceled")
+
+
+class Models:
+    def version_of(self, name: str, azureml_job: str) -> str | None:
+        return "3" if (name, azureml_job) == ("demand-forecast", NAME) else None
+
+
+def request(**options: Any) -> dict[str, Any]:
+    given = {
+        "pipeline": "demand_forecast_pipeline@latest",
+        "experiment": "demand-forecast",
+        "compute": "cpu-cluster",
+        "inputs": {"gold_version": 7},
+        "model": "demand-forecast",
+        **options,
+    }
+    return {"run": "train-1-1", "token": "a" * 64, "correlation": "chain", "options": given}
+
+
+def test_one_token_is_one_azureml_job_also_when_the_answer_is_lost() -> None:
+    jobs = Jobs(lost=True)
+    action = AzureMLPipeline(jobs, Models())
+    with pytest.raises(Unavailable):
+        action.start(request())
+    jobs.lost = False
+    assert action.start(request()) == Remote(NAME, "http://studio")
+    assert len(jobs.submitted) == 1
+
+
+def test_the_job_is_told_where_it_belongs() -> None:
+    jobs = Jobs()
+    AzureMLPipeline(jobs, Models()).start(request())
+    sent = jobs.submitted[0]
+    assert sent.tags == {"run": "train-1-1", "correlation": "chain", "token": "a" * 64}
+    assert sent.inputs == {"gold_version": 7}
+
+
+def test_success_tells_the_model_that_the_job_registered() -> None:
+    seen = observe(AzureMLJob("Completed"))
+    assert seen.status is Status.SUCCEEDED
+    assert seen.result == {"azureml_job": NAME, "model": "demand-forecast", "model_version": "3"}
+    assert "has registered demand-forecast version 3" in seen.reason
+
+
+def test_a_pipeline_that_registers_nothing_may_succeed() -> None:
+    assert observe(AzureMLJob("Completed"), model="other").result == {"azureml_job": NAME}
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("ServiceUnavailable", Failure.TRANSIENT),
+        ("NodePreempted", Failure.TRANSIENT),
+        ("UserError", Failure.PERMANENT),
+        (None, Failure.PERMANENT),
+    ],
+)
+def test_the_error_code_says_whether_another_attempt_helps(code: str | None, failure: Failure) -> None:
+    seen = observe(AzureMLJob("Failed", error_code=code, error="seasonal naive is not beaten"))
+    assert (seen.status, seen.failure) == (Status.FAILED, failure)
+    assert seen.reason.endswith("seasonal naive is not beaten")
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["NotStarted", "Queued", "Preparing", "Running", "Finalizing", "CancelRequested", "Paused", "NotResponding"],
+)
+def test_any_status_that_is_no_end_is_active(status: str) -> None:
+    assert observe(AzureMLJob(status)).status is Status.ACTIVE
+
+
+def test_a_job_that_is_gone_is_for_a_person_to_decide() -> None:
+    seen = AzureMLPipeline(Jobs(), Models()).observe(request(), Remote(NAME), {})
+    assert (seen.status, seen.failure) == (Status.FAILED, Failure.PERMANENT)
+    assert "a person must decide" in seen.reason
+
+
+def test_cancel_stops_the_job() -> None:
+    action = AzureMLPipeline(Jobs(), Models())
+    remote = action.start(request())
+    action.cancel(request(), remote)
+    assert action.observe(request(), remote, {}).status is Status.CANCELLED
+
+
+def test_the_faults_of_options_name_the_option() -> None:
+    action = AzureMLPipeline(Jobs(), Models())
+    assert action.faults(request()["options"]) == []
+    faults = action.faults({"pipeline": "", "compute": 1, "inputs": 3, "speed": 1})
+    for name in ("pipeline", "experiment", "compute", "inputs", "speed"):
+        assert any(f"option {name}" in fault for fault in faults)
+
+
+def observe(job: AzureMLJob, **options: Any) -> Observation:
+    jobs = Jobs()
+    action = AzureMLPipeline(jobs, Models())
+    remote = action.start(request(**options))
+    jobs.jobs[NAME] = job
+    return action.observe(request(**options), remote, {})
