@@ -31,7 +31,7 @@ _COLOURS = {
     "rejected": "red",
     "failed": "red",
 }
-_WIDE = 240
+_WIDE = 1000
 _HIDDEN = ("seconds", "notes", "qa", "traffic")
 """Results that are too long for a tree; `--json` has them."""
 
@@ -129,7 +129,7 @@ def explain(answer: Row) -> None:
         _because(tree.add("[bold]because[/bold]"), answer["because"])
     if answer["led_to"]:
         _led_to(tree.add("[bold]led to[/bold]"), answer["led_to"])
-    console().print(tree, soft_wrap=not sys.stdout.isatty())
+    console().print(tree)
 
 
 def replay(answer: Row) -> None:

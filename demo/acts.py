@@ -110,7 +110,8 @@ def _trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
     if not registered:
         raise StepFailed(f"Azure ML job {job} has registered no model")
     model = registered[-1]
-    steps = {row["step"]: row["status"] for row in stage.cloud.records("azure_ml", "step_ended") if row["job"] == job}
+    ended = [row for row in stage.cloud.records("azure_ml", "step_ended") if row["job"] == job]
+    steps = {str(row["step"]).rpartition(".")[2]: row["status"] for row in ended}
     step.prove(
         run=run["run"], azureml_job=job, model=model["name"], model_version=str(model["version"]), pipeline=steps
     )
@@ -180,6 +181,6 @@ def _check(
     # Besides Event Grid's, the journal has what was posted to the webhook and the runs' own events.
     if journal["deliveries"] < acknowledged:
         raise StepFailed(f"Event Grid had {acknowledged} deliveries acknowledged, the journal has {journal}")
-    if journal["rejected"] != weeks or journal["duplicate"] < 2 * weeks - 1:
+    if journal["rejected"] < weeks or journal["duplicate"] < 2 * weeks - 1:
         said = f"{weeks} malformed event(s) and {2 * weeks - 1} repeated one(s) were delivered"
         raise StepFailed(f"{said}, the journal counts {journal['rejected']} and {journal['duplicate']}")

@@ -72,7 +72,7 @@ class Chain:
     def _pipeline_step(self) -> str:
         started = self.stage.cloud.records("azure_ml", "step_started")
         recent = [row for row in started if row["at"] >= self.since]
-        return f"step {recent[-1].get('step', '')} of the pipeline" if recent else ""
+        return f"step {str(recent[-1]['step']).rpartition('.')[2]} of the pipeline" if recent else ""
 
     def _explained(self, reason: str) -> str:
         return "\n".join([reason, *(tail(log) for log in self.stage.newest_logs())])

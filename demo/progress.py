@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from demo.report import Report, Step, StepFailed
+from demo.report import Report, Step
 
 
 class Progress:
@@ -45,8 +45,8 @@ class Progress:
         self._line(f"{title} ...")
         try:
             yield step
-        except StepFailed as failure:
-            step.error = str(failure)
+        except KeyboardInterrupt:
+            step.error = "interrupted"
             raise
         except BaseException as failure:
             step.error = str(failure) or type(failure).__name__

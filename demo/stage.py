@@ -107,14 +107,21 @@ class Stage:
             return None
 
     def post(self, url: str, body: Any, headers: dict[str, str]) -> int:
-        """Post JSON; the status of the answer."""
+        """Post JSON until somebody answers, for 30 s at most; the status of the answer.  Raises StepFailed."""
         data = json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
-        try:
-            with _opener().open(request, timeout=20) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with _opener().open(request, timeout=20) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise StepFailed(f"{url.partition('?')[0]} does not answer: {error}") from None
+            self.check()
+            time.sleep(0.3)
 
     def _key(self) -> dict[str, str]:
         keys = json.loads((self.home / "host" / "keys.json").read_text(encoding="utf-8"))

@@ -67,9 +67,8 @@ def _week(report: Report, number: int) -> Iterator[tuple[str, str]]:
 
 def _reckoning(report: Report) -> Text:
     done, journal = report.effects, report.journal
-    effects = (
-        f"{done['databricks_runs']} Databricks runs, {done['azureml_jobs']} Azure ML jobs, {done['releases']} releases"
-    )
+    names = {"databricks_runs": "Databricks run", "azureml_jobs": "Azure ML job", "releases": "release"}
+    effects = ", ".join(f"{done[key]} {name}{'s' * (done[key] != 1)}" for key, name in names.items())
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
     return Text.assemble(
         ("Exactly ", "bold"), (effects, "bold"), ", by the services' own records.\n",

@@ -6,7 +6,7 @@ import typing
 import azure.functions as func
 
 from shared import wiring
-from shared.errors import ConfigurationError, NotFound, SluiceError
+from shared.errors import NotFound, SluiceError
 
 blueprint = func.Blueprint()
 
@@ -56,12 +56,7 @@ def replay(request: func.HttpRequest) -> func.HttpResponse:
 def _answer(ask: typing.Callable[[], object]) -> func.HttpResponse:
     try:
         status, body = 200, ask()
-    except ConfigurationError as error:
-        status, body = 503, {"error": "configuration", "faults": list(error.faults)}
-    except NotFound as error:
-        status, body = 404, {"error": str(error)}
-    except ValueError as error:
-        status, body = 400, {"error": str(error)}
-    except SluiceError as error:
-        status, body = 503, {"error": str(error)}
+    except (SluiceError, ValueError) as error:
+        status = {NotFound: 404, ValueError: 400}.get(type(error), 503)
+        body = {"error": str(error).splitlines()}
     return func.HttpResponse(json.dumps(body, default=str), status_code=status, mimetype="application/json")

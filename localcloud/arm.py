@@ -66,7 +66,7 @@ class Operations:
         self._cloud = cloud
         self._path = f"/subscriptions/{SUBSCRIPTION}/providers/{provider}/locations/{LOCATION}/operations"
         self._documents = Documents(cloud.home / "operations" / provider)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Where the state of an operation is read."""
@@ -81,13 +81,7 @@ class Operations:
     def resume(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Let `work` decide the end of operation `name`, new or left over."""
         self._documents.put(name, {"id": f"{self._path}/{name}", "name": name, "status": "InProgress"})
-        self.spawn(self._follow(name, work))
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` beside the requests, and end it when this provider closes."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[name] = asyncio.create_task(self._follow(name, work))
 
     def headers(self, name: str) -> dict[str, str]:
         """The headers of the answer that starts operation `name`."""
@@ -96,7 +90,7 @@ class Operations:
 
     async def close(self) -> None:
         """Stop the work that is under way."""
-        tasks = list(self._tasks)
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -112,13 +106,14 @@ class Operations:
             message = f"{type(error).__name__}: {error}"
             document |= {"status": "Failed", "error": {"code": "InternalServerError", "message": message}}
         self._documents.put(name, document)
+        self._tasks.pop(name, None)
 
     async def _get(self, request: web.Request) -> web.Response:
         name = request.match_info["operation"]
         document = self._documents.get(name)
         if document is None:
             raise missing("operation", name)
-        if document["status"] == "InProgress" and not self._tasks:
+        if document["status"] == "InProgress" and name not in self._tasks:
             document = document | {
                 "status": "Failed",
                 "error": {

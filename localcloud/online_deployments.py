@@ -123,6 +123,10 @@ class OnlineDeployments:
             if container is not None:
                 await self._containers.stop(container)
             raise arm.Failed("DeploymentFailed", f"The deployment {key} failed: {error}") from error
+        known = self._documents.get(key)
+        if known is None or known["generation"] != generation:  # deleted while it started
+            await self._containers.stop(container)
+            return
         before = self._running.get(key)
         self._running[key] = container
         known = self._documents.put(key, known | {"state": "Succeeded", "digest": image.digest})

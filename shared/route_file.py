@@ -23,6 +23,7 @@ from shared.templates import faults, names
 OptionFaults = Callable[[Mapping[str, Any]], list[str]]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1000 * _UNITS["d"]
 _MATCHING = ("events", "subject", "where", "key", "guard")
 _FLOWING = ("settle", "settle_max", "concurrency", "when_busy", "retry", "timeout")
 _ACTING = ("action", "with", "emits")
@@ -40,16 +41,28 @@ def read(document: Any, file: str, actions: Mapping[str, OptionFaults], guards: 
     routes = tuple(reader.route(str(name), body) for name, body in table.items())
     if reader.faults:
         raise ConfigurationError(reader.faults)
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(_textual(document), sort_keys=True).encode()).hexdigest()[:12]
     return Routes(routes, digest)
 
 
 def duration(text: Any) -> dt.timedelta:
-    """`500ms`, `2s`, `5m`, `1h` or `1d`.  Raises ValueError."""
+    """`500ms`, `2s`, `5m`, `1h` or `1d`, at most 1000 days.  Raises ValueError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text).strip())
     if not found:
         raise ValueError(f"{text!r} is not a duration: a number and ms, s, m, h or d, such as 30s")
-    return dt.timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is too long a duration: the longest is 1000d")
+    return dt.timedelta(seconds=seconds)
+
+
+def _textual(value: Any) -> Any:
+    """The value with text for every key and for what JSON has no word for, so that it has one order."""
+    if isinstance(value, Mapping):
+        return {str(key): _textual(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_textual(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 @dataclasses.dataclass
@@ -70,7 +83,7 @@ class _Reader:
         for key in sorted(set(map(str, body)) - _KEYS):
             self._fault(name, key, f"there is no such key; the keys are {', '.join(sorted(_KEYS))}")
         for key, only in (("concurrency", 1), ("when_busy", "collect")):
-            if body.get(key, only) != only:
+            if body.get(key, only) != only or isinstance(body.get(key), bool):
                 self._fault(name, key, f"{body[key]!r} is not supported: only {only}")
         subject = self._subject(name, body)
         captures = frozenset(subject.regex.groupindex) if subject else frozenset()
@@ -86,7 +99,7 @@ class _Reader:
             flow=self._flow(name, body),
             guard=self._guard(name, body),
             retry=self._retry(name, body),
-            timeout=self._duration(name, "timeout", body, "1h"),
+            timeout=self._duration(name, "timeout", body.get("timeout", "1h"), positive=True),
             emits=self._emits(name, body),
         )
 
@@ -122,9 +135,10 @@ class _Reader:
         return key
 
     def _placeholders(self, name: str, key: str, template: Any, known: frozenset[str]) -> None:
-        for fault in faults(template):
+        broken = faults(template)
+        for fault in broken:
             self._fault(name, key, fault)
-        for placeholder in sorted(names(template)):
+        for placeholder in () if broken else sorted(names(template)):
             if placeholder.split(".")[0].lower() not in known | {item.lower() for item in known}:
                 self._fault(name, key, f"{{{placeholder}}} is none of {', '.join(sorted(known))}")
 
@@ -156,23 +170,26 @@ class _Reader:
             return options
         return {}
 
-    def _duration(self, name: str, key: str, body: Mapping[str, Any], default: str) -> dt.timedelta:
+    def _duration(self, name: str, key: str, text: Any, *, positive: bool = False) -> dt.timedelta:
         try:
-            return duration(body.get(key, default))
+            found = duration(text)
         except ValueError as error:
             self._fault(name, key, str(error))
             return dt.timedelta(0)
+        if positive and not found:
+            self._fault(name, key, "must be longer than nothing")
+        return found
 
     def _flow(self, name: str, body: Mapping[str, Any]) -> Flow:
-        settle = self._duration(name, "settle", body, "0s")
-        longest = self._duration(name, "settle_max", body, f"{max(settle.total_seconds() * 10, 0)}s")
+        settle = self._duration(name, "settle", body.get("settle", "0s"))
+        longest = self._duration(name, "settle_max", body["settle_max"]) if "settle_max" in body else settle * 10
         if longest < settle:
             self._fault(name, "settle_max", f"{longest} is shorter than settle, {settle}: it would never settle")
         return Flow(settle, longest)
 
     def _guard(self, name: str, body: Mapping[str, Any]) -> str | None:
         guard = body.get("guard")
-        if guard is not None and guard not in self.guards:
+        if guard is not None and (not isinstance(guard, str) or guard not in self.guards):
             self._fault(name, "guard", f"{guard!r} is none of {', '.join(sorted(self.guards))}")
         return guard
 
@@ -189,7 +206,7 @@ class _Reader:
         if not isinstance(failures, list) or not set(map(str, failures)) <= classes:
             self._fault(name, "retry", f"failures: {failures!r} is not a list of {', '.join(sorted(classes))}")
             failures = []
-        delay = self._duration(name, "delay", retry, "30s")
+        delay = self._duration(name, "retry", retry.get("delay", "30s"))
         return Retry(attempts, delay, frozenset(Failure(str(item)) for item in failures))
 
     def _emits(self, name: str, body: Mapping[str, Any]) -> Emits | None:
@@ -199,5 +216,9 @@ class _Reader:
         if not isinstance(emits, Mapping) or not set(emits) <= {"type", "subject", "data"} or "type" not in emits:
             self._fault(name, "emits", "has type, and may have subject and data")
             return None
-        self._placeholders(name, "emits", [emits.get("subject", ""), emits.get("data", {})], ROOTS - {"event"})
-        return Emits(str(emits["type"]), str(emits.get("subject", "")), dict(emits.get("data") or {}))
+        data = emits.get("data") or {}
+        if not isinstance(data, Mapping):
+            self._fault(name, "emits", "data is a mapping of names to values")
+            return None
+        self._placeholders(name, "emits", [emits.get("subject", ""), data], ROOTS - {"event"})
+        return Emits(str(emits["type"]), str(emits.get("subject", "")), dict(data))

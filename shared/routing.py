@@ -60,7 +60,7 @@ def _capture(kind: str | None) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Emits:
-    """The event that a run of this route raises when it succeeds: type, subject and data may hold placeholders."""
+    """The event that a run of this route raises when it succeeds; subject and data may hold placeholders."""
 
     type: str
     subject: str = ""

@@ -50,7 +50,7 @@ class Settings:
     @property
     def registry_host(self) -> str:
         """The registry as image names have it: without the scheme."""
-        return self.registry.removeprefix("https://").rstrip("/")
+        return self.registry.removeprefix("https://").removeprefix("http://").rstrip("/")
 
     def for_routes(self) -> dict[str, str]:
         """What a route may name as `{settings.<name>}`."""
@@ -82,7 +82,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
             faults.append(f"setting {name} is {found[name]!r}: it must be an https:// address")
     store = _storage("SluiceStorage", "the control plane's own account", environment, faults)
     lake = _storage("SluiceLake", "the account of the data lake", environment, faults)
-    routes = root / environment.get("SLUICE_ROUTES", "routes.yaml")
+    routes = root / (environment.get("SLUICE_ROUTES") or "routes.yaml")
     if not routes.is_file():
         faults.append(f"setting SLUICE_ROUTES: there is no file {routes}")
     outbox = _outbox(environment, faults)

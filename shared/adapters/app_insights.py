@@ -5,6 +5,7 @@ Everything is handed to background threads; nothing here raises into the work th
 
 from __future__ import annotations
 
+import atexit
 import collections
 import datetime as dt
 import logging
@@ -97,6 +98,7 @@ class AppInsights:
             self._events.close()
             self._spans._stop(5.0)
             self._metrics.shutdown()
+            atexit.unregister(self._metrics.shutdown)
 
 
 class _Samples(metric_producer.MetricProducer):  # type: ignore[misc]

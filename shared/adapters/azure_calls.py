@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.identity import CredentialUnavailableError
@@ -13,6 +14,9 @@ from shared.errors import NotFound, Refused, SluiceError, Unavailable
 # 408, 429 and 5xx are the platform's trouble.  409 is Azure Resource Manager's word for "another operation is under
 # way on this", 423 for a lock: both pass.
 _PASSING = frozenset({408, 409, 423, 425, 429})
+
+PATIENCE: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 30, "retry_total": 2}
+"""How long one call of an SDK may take: by default it is three times five minutes, and the run would stand still."""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.exceptions import MlException
 from azure.core.credentials import TokenCredential
 
-from shared.adapters.azure_calls import calling
+from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import Refused
 
 PUBLIC = "https://management.azure.com"
@@ -34,7 +34,7 @@ def connect(
                 "registry_discovery_endpoint": manager,
             },
         }
-    return MLClient(credential, subscription, resource_group, workspace, enable_telemetry=False, **cloud)
+    return MLClient(credential, subscription, resource_group, workspace, enable_telemetry=False, **PATIENCE, **cloud)
 
 
 @contextmanager

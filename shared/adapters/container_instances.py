@@ -21,7 +21,7 @@ from azure.mgmt.containerinstance.models import (
     UserAssignedIdentities,
 )
 
-from shared.adapters.azure_calls import calling
+from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import NotFound, Unavailable
 from shared.release_facts import Group, Limits
 
@@ -52,6 +52,7 @@ class ContainerInstances:
             subscription,
             base_url=resource_manager.rstrip("/"),
             credential_scopes=[f"{resource_manager.rstrip('/')}/.default"],
+            **PATIENCE,
         )
 
     def group(self, name: str) -> Group | None:

@@ -14,6 +14,7 @@ from databricks.sdk.errors import (
     Aborted,
     AlreadyExists,
     InternalError,
+    InvalidParameterValue,
     NotFound,
     OperationTimeout,
     TemporarilyUnavailable,
@@ -110,7 +111,7 @@ class Workspace:
         with _calling(f"Databricks run {run_id}"):
             try:
                 self._client.jobs.cancel_run(run_id)
-            except NotFound:
+            except (NotFound, InvalidParameterValue):  # it does not exist any more
                 return
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from azure.core.credentials import AzureKeyCredential, TokenCredential
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
-from shared.adapters.azure_calls import calling
+from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import NotFound, Refused, Unavailable
 
 
@@ -19,7 +19,7 @@ class EventGridTopic:
     def __init__(self, endpoint: str, credential: str | TokenCredential) -> None:
         self._endpoint = endpoint
         key = AzureKeyCredential(credential) if isinstance(credential, str) else credential
-        self._client = EventGridPublisherClient(endpoint, key)
+        self._client = EventGridPublisherClient(endpoint, key, **PATIENCE)
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """Send one event; a topic that refuses is worth another try, as somebody must mend it."""

@@ -10,7 +10,7 @@ from typing import Any
 from azure.core.credentials import TokenCredential
 from azure.storage.blob import BlobServiceClient
 
-from shared.adapters.azure_calls import calling
+from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import NotFound, Refused
 from shared.settings import Storage
 
@@ -24,8 +24,8 @@ _LOOK_BACK = 200
 def open_lake(storage: Storage, credential: Callable[[], TokenCredential]) -> Lake:
     """The lake of an account."""
     if storage.connection:
-        return Lake(BlobServiceClient.from_connection_string(storage.connection))
-    return Lake(BlobServiceClient(storage.url("blob"), credential=credential()))
+        return Lake(BlobServiceClient.from_connection_string(storage.connection, **PATIENCE))
+    return Lake(BlobServiceClient(storage.url("blob"), credential=credential(), **PATIENCE))
 
 
 class Lake:

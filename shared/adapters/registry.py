@@ -9,7 +9,7 @@ from typing import Any
 from azure.containerregistry import ContainerRegistryClient, DigestValidationError
 from azure.core.credentials import TokenCredential
 
-from shared.adapters.azure_calls import calling
+from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import NotFound, Refused
 
 
@@ -21,7 +21,7 @@ class Registry:
 
     def __init__(self, endpoint: str, credential: TokenCredential, *, audience: str) -> None:
         self._host = endpoint.removeprefix("https://").rstrip("/")
-        self._client = ContainerRegistryClient(endpoint, credential, audience=audience.rstrip("/"))
+        self._client = ContainerRegistryClient(endpoint, credential, audience=audience.rstrip("/"), **PATIENCE)
 
     def reference(self, repository: str, digest: str) -> str:
         """How an image is pulled by its digest."""

@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 from databricks.sdk.service import jobs
 from databricks.sdk.service.workspace import ImportFormat
 
+from localcloud.cloud import STORE_ACCOUNT, STORE_KEY
+from tests.localcloud.running import trusted
 from tests.scenarios import workload
 from tests.scenarios.town import Town, event, eventually
 
 
 @pytest.fixture(scope="module", autouse=True)
-def curation(town: Town) -> Iterator[None]:
+def trust(town: Town) -> Iterator[None]:
+    """The SDKs of this process trust the cloud's certificates."""
+    with trusted(town.cloud):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def curation(town: Town) -> None:
     """A Databricks job with the name of the real one, which only commits to gold, stamped with our run's id."""
     databricks = town.databricks
     databricks.workspace.mkdirs("/Shared/scenario")
@@ -30,11 +40,10 @@ def curation(town: Town) -> Iterator[None]:
         tasks=[jobs.Task(task_key="curate", spark_python_task=task, environment_key="default")],
         environments=[jobs.JobEnvironment(environment_key="default")],
     )
-    return iter([None])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def pipeline(town: Town, tmp_path_factory: pytest.TempPathFactory) -> None:
+def pipeline(town: Town, trust: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A pipeline with the name of the real one and one small step."""
     workload.register_pipeline(town.workspace, tmp_path_factory.mktemp("pipeline"))
 
@@ -62,9 +71,7 @@ def test_a_set_of_commits_becomes_one_run_and_a_compaction_none(town: Town) -> N
     [run] = town.ended("curate", "sets")
     assert run["phase"] == "succeeded", run["reason"]
     manifests = [
-        json.loads(blob)
-        for blob in _manifests(town)
-        if {entry["id"] for entry in json.loads(blob)["events"]} == landed
+        json.loads(blob) for blob in _manifests(town) if {entry["id"] for entry in json.loads(blob)["events"]} == landed
     ]
     assert len(manifests) == 1
     town.land("sets", 6, data_change=False)
@@ -128,22 +135,19 @@ def test_a_pushed_image_of_a_known_model_is_released_by_its_digest(town: Town, t
         {"target": {"repository": "demand-forecast", "digest": digest, "tag": "again"}, "action": "push"},
     )
     assert town.deliver(again) == 202
-    joined = eventually(lambda: [row for row in town.runs("release", "demand-forecast") if "already gets" in row["reason"]])
+    joined = eventually(
+        lambda: [row for row in town.runs("release", "demand-forecast") if "already gets" in row["reason"]]
+    )
     assert joined[0]["phase"] == "succeeded"
     assert len([row for row in town.cloud.records("azure_ml", "traffic") if 100 in row["traffic"].values()]) == 1
 
 
 def _manifests(town: Town) -> list[bytes]:
-    from azure.storage.blob import BlobServiceClient
-
-    from localcloud.cloud import STORE_ACCOUNT, STORE_KEY
-
+    """Every set that was written down for the route curate."""
     store = BlobServiceClient(f"{town.cloud.url('azurite_blob')}/{STORE_ACCOUNT}", credential=STORE_KEY)
-    found = [
+    return [
         store.get_blob_client(container.name, blob.name).download_blob().readall()
         for container in store.list_containers()
-        if container.name.startswith("sluice")
         for blob in store.get_container_client(container.name).list_blobs()
-        if blob.name.startswith("sets/")
+        if blob.name.startswith("sets/curate/")
     ]
-    return [content for content in found if content.startswith(b"{")]

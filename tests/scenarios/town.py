@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 from azure.ai.ml import MLClient
 from azure.storage.blob import BlobServiceClient
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
 
+from demand_forecasting.publish_azureml import connect
 from localcloud.cloud import (
     LAKE_ACCOUNT,
     LAKE_KEY,
@@ -115,7 +115,8 @@ class Town:
     @property
     def workspace(self) -> MLClient:
         """The Azure ML workspace."""
-        return MLClient(Identity(self.cloud), SUBSCRIPTION, RESOURCE_GROUP, WORKSPACE)  # type: ignore[arg-type]
+        manager = self.cloud.url("arm")
+        return connect(Identity(self.cloud), SUBSCRIPTION, RESOURCE_GROUP, WORKSPACE, resource_manager=manager)
 
     def land(self, table: str, version: int, *, data_change: bool = True) -> str:
         """Write a Delta commit of bronze; the id of the event that it raised."""
@@ -123,7 +124,9 @@ class Town:
         actions = [{"commitInfo": {"operation": "WRITE" if data_change else "OPTIMIZE"}}, {"add": add}]
         blob = f"{table}/_delta_log/{version:020d}.json"
         self.lake.get_blob_client("bronze", blob).upload_blob("\n".join(map(json.dumps, actions)))
-        published = eventually(lambda: [row for row in self._published() if row["subject"].endswith(f"bronze/blobs/{blob}")])
+        published = eventually(
+            lambda: [row for row in self._published() if row["subject"].endswith(f"bronze/blobs/{blob}")]
+        )
         return str(published[-1]["id"])
 
     def _published(self) -> list[dict[str, Any]]:
@@ -135,10 +138,14 @@ class Town:
         kind = "application/cloudevents+json" if cloud_events else "application/json"
         return self._send(self._webhook, body, {"aeg-event-type": "Notification", "Content-Type": kind})[0]
 
-    def api(self, path: str, *, method: str = "GET") -> tuple[int, Any]:
+    def post_raw(self, body: bytes) -> tuple[int, bytes]:
+        """Send any bytes to the webhook; status and body of the answer."""
+        return self._send(self._webhook, body, {"aeg-event-type": "Notification", "Content-Type": "application/json"})
+
+    def api(self, path: str, *, method: str = "GET", key: str | None = None) -> tuple[int, Any]:
         """Status and answer of the app's HTTP API."""
         address = f"{self.cloud.url('functions')}/api/{path}"
-        status, body = self._send(address, None, {"x-functions-key": self._key}, method)
+        status, body = self._send(address, None, {"x-functions-key": key or self._key}, method)
         return status, json.loads(body) if body else None
 
     def _send(
@@ -175,10 +182,10 @@ class Town:
         found = rows if status == 200 else []
         return [row for row in found if event_id in (None, row["id"])]
 
-    def process(self, part: str) -> psutil.Process:
-        """A process of the cloud as its supervisor knows it now."""
+    def process(self, part: str) -> int:
+        """The id of a process of the cloud, as its supervisor knows it now."""
         saved = json.loads((self.cloud.home / "cloud.json").read_text(encoding="utf-8"))["processes"]
-        return psutil.Process(next(row["pid"] for row in saved if row["name"] == part))
+        return int(next(row["pid"] for row in saved if row["name"] == part))
 
     def manage(self, *arguments: str) -> str:
         """`python -m localcloud <arguments> --name <name>`; what it said."""

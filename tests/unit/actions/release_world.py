@@ -6,13 +6,14 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.actions.release import Release
 from shared.actions.release_backends import Answer, Backends
 from shared.errors import NotFound, Unavailable
-from shared.release_facts import Deployment, Endpoint, Group, Limits
+from shared.release_facts import Deployment, Endpoint, Group, Limits, Plan
 from shared.runs import Observation, Status
 
 DIGEST = "sha256:" + "ab" * 32
@@ -262,3 +263,37 @@ class Scoring:
             return Answer(404, b"no such deployment", self.world.seconds)
         told = self.world.production_answer if answering == NEW else {"prediction": 3.0, "model_version": "1"}
         return Answer(200, json.dumps(told).encode(), self.world.seconds)
+
+
+GROUP = Plan.of(request()).group
+
+
+def steps_until(world: World, asked: dict[str, object], step: str) -> dict[str, object]:
+    """The progress with which a release enters a step."""
+    progress: dict[str, object] = {}
+    while progress.get("step") != step:
+        seen = world.release.observe(asked, world.release.start(asked), progress)
+        assert seen.status is Status.ACTIVE, seen.reason
+        progress = json.loads(json.dumps(seen.progress))
+    return progress
+
+
+def finish(world: World, asked: dict[str, object], progress: dict[str, object]) -> Observation:
+    """The last observation of a release that goes on from a progress."""
+    for _ in range(100):
+        seen = world.release.observe(asked, world.release.start(asked), progress)
+        if seen.status is not Status.ACTIVE:
+            return seen
+        world.now += dt.timedelta(seconds=30)
+        progress = dict(seen.progress or {})
+    raise AssertionError(f"it did not end: {seen.reason}")
+
+
+def assert_untouched(world: World) -> None:
+    assert world.traffic == {OLD: 100}
+    assert set(world.deployments) == {OLD}
+    assert world.groups == {}
+
+
+def assert_matches(seen: Observation, reason: str) -> None:
+    assert re.search(reason, seen.reason), seen.reason

@@ -1,0 +1,141 @@
+"""A Databricks workspace through databricks-sdk, against the local cloud's Jobs API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+from azure.core.credentials import AccessToken
+from databricks.sdk.service import jobs
+from databricks.sdk.service.workspace import ImportFormat
+
+from localcloud import ports
+from localcloud.cloud import Cloud
+from localcloud.databricks import Databricks
+from localcloud.environments import Environments
+from localcloud.processes import Processes
+from shared.actions.databricks_job import DatabricksRun
+from shared.adapters.databricks import Workspace
+from shared.errors import Refused, Unavailable
+from tests.localcloud.running import Stop, eventually, running
+
+PROGRAM = """
+import sys, time
+if "slow" in sys.argv:
+    time.sleep(30)
+if "bad" in sys.argv:
+    raise SystemExit("the table is not there")
+"""
+
+
+class Identity:
+    """A credential that needs no identity service."""
+
+    def get_token(self, *scopes: str, **_: object) -> AccessToken:
+        assert scopes == ("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default",)
+        return AccessToken("a token", int(time.time()) + 3600)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    cloud = Cloud("databricks", ports.choose({}), tmp_path_factory.mktemp("cloud"))
+    runtime = cloud.root / "runtime.txt"
+    runtime.write_text("# nothing but Python\n")
+
+    async def start() -> Stop:
+        processes = Processes(cloud.home)
+        service = Databricks(cloud, Environments(cloud.root / ".envs"), processes, runtime=runtime)
+        app = web.Application()
+        app.add_routes(service.routes())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", cloud.ports["databricks"]).start()
+        await service.start()
+
+        async def stop() -> None:
+            await runner.cleanup()
+            await service.close()
+            await processes.close()
+
+        return stop
+
+    with running(start):
+        workspace = Workspace(cloud.url("databricks"), Identity(), patience=5)
+        publish(workspace)
+        yield workspace
+
+
+def publish(workspace: Workspace) -> None:
+    client = workspace._client
+    client.workspace.mkdirs("/Shared/bundle")
+    client.workspace.upload("/Shared/bundle/x.py", PROGRAM.encode(), format=ImportFormat.RAW, overwrite=True)
+    file = jobs.SparkPythonTask(python_file="/Workspace/Shared/bundle/x.py", parameters=["{{job.parameters.mode}}"])
+    for name in ("curate", "twice", "twice"):
+        client.jobs.create(
+            name=name,
+            tasks=[jobs.Task(task_key="x", spark_python_task=file)],
+            parameters=[jobs.JobParameterDefinition("mode", "quick")],
+        )
+
+
+def ended(workspace: Workspace, run_id: int) -> DatabricksRun:
+    def over() -> DatabricksRun | None:
+        found = workspace.run(run_id)
+        return found[0] if found and found[0].ended else None
+
+    return eventually(over)
+
+
+def test_a_job_is_found_by_its_name_and_only_when_there_is_one(workspace: Workspace) -> None:
+    assert workspace.job("curate") > 0
+    with pytest.raises(Refused, match="there is no Databricks job nothing"):
+        workspace.job("nothing")
+    with pytest.raises(Refused, match="there are 2 Databricks jobs named twice"):
+        workspace.job("twice")
+
+
+def test_one_token_is_one_databricks_run(workspace: Workspace) -> None:
+    job = workspace.job("curate")
+    run = workspace.run_now(job, "token-1", {"mode": "quick"})
+    assert workspace.run_now(job, "token-1", {"mode": "quick"}) == run
+    assert ended(workspace, run).ended == "SUCCESS"
+    found = workspace.run(run)
+    assert found
+    assert str(run) in str(found[1])
+
+
+def test_a_failed_databricks_run_says_why(workspace: Workspace) -> None:
+    seen = ended(workspace, workspace.run_now(workspace.job("curate"), "token-2", {"mode": "bad"}))
+    assert seen.ended == "RUN_EXECUTION_ERROR"
+    assert "the table is not there" in seen.message
+
+
+def test_a_run_over_the_limit_of_its_job_is_skipped_and_a_cancelled_one_is_cancelled(workspace: Workspace) -> None:
+    job = workspace.job("curate")
+    slow = workspace.run_now(job, "token-3", {"mode": "slow"})
+    assert ended(workspace, workspace.run_now(job, "token-4", {})).ended == "MAX_CONCURRENT_RUNS_EXCEEDED"
+    found = workspace.run(slow)
+    assert found
+    assert found[0].ended is None
+    workspace.cancel(slow)
+    assert ended(workspace, slow).ended == "USER_CANCELED"
+    workspace.cancel(slow)
+
+
+def test_a_deleted_databricks_run_is_none_and_its_token_is_refused(workspace: Workspace) -> None:
+    job = workspace.job("curate")
+    run = workspace.run_now(job, "token-5", {})
+    ended(workspace, run)
+    workspace._client.jobs.delete_run(run)
+    assert workspace.run(run) is None
+    workspace.cancel(run)
+    with pytest.raises(Refused, match="deleted"):
+        workspace.run_now(job, "token-5", {})
+
+
+def test_a_workspace_that_does_not_answer_is_unavailable_soon() -> None:
+    dead = Workspace(f"http://127.0.0.1:{ports.choose({})['databricks']}", Identity(), patience=1)
+    with pytest.raises(Unavailable):
+        dead.job("curate")

@@ -1,0 +1,144 @@
+"""When a lane's open generation becomes a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.lanes import Collected, Flow, Lane, LaneKey, Rest, Start, Wait, decide, freed, handed_over, waiting
+
+NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+LANE = Lane("curate", "demand", generation=4)
+
+
+def at(seconds: float) -> dt.datetime:
+    return NOON + dt.timedelta(seconds=seconds)
+
+
+def flow(settle: float = 0, settle_max: float = 0) -> Flow:
+    return Flow(dt.timedelta(seconds=settle), dt.timedelta(seconds=settle_max))
+
+
+# -- decide --------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_generation_rests() -> None:
+    decision = decide(LANE, None, flow(), NOON)
+    assert decision == Rest("generation 4 is empty")
+
+
+def test_a_lane_that_does_not_settle_starts_at_once() -> None:
+    assert decide(LANE, Collected(NOON, NOON), flow(), NOON) == Start("the route does not settle")
+
+
+def test_a_lane_settles_from_its_last_event() -> None:
+    held = Collected(at(0), at(3))
+    assert decide(LANE, held, flow(5, 60), at(4)) == Wait(at(8), "settling until 2026-03-02T12:00:08.000+00:00")
+    assert decide(LANE, held, flow(5, 60), at(7.999)) == decide(LANE, held, flow(5, 60), at(3))
+    assert decide(LANE, held, flow(5, 60), at(8)) == Start("quiet for 0:00:05")
+
+
+def test_a_lane_that_is_never_quiet_starts_at_settle_max() -> None:
+    held = Collected(at(0), at(58))
+    assert decide(LANE, held, flow(5, 60), at(58)) == Wait(at(60), "settling until 2026-03-02T12:01:00.000+00:00")
+    assert decide(LANE, held, flow(5, 60), at(60)) == Start("collected for 0:01:00, the route's settle_max")
+
+
+def test_a_busy_lane_collects_however_long_it_has_settled() -> None:
+    busy = dataclasses.replace(LANE, slot=3)
+    decision = decide(busy, Collected(at(0), at(0)), flow(5, 60), at(10_000))
+    assert decision == Rest("generation 4 collects while the run of generation 3 holds the slot")
+
+
+@pytest.mark.parametrize("settle", [0, 5])
+def test_a_clock_that_is_behind_waits_and_does_not_fail(settle: float) -> None:
+    decision = decide(LANE, Collected(at(1), at(2)), flow(settle, settle * 10), at(-3))
+    assert isinstance(decision, Wait)
+    assert at(-3) < decision.until <= at(2 + settle)
+
+
+SECONDS = st.floats(0, 100_000)
+
+
+@st.composite
+def held(draw: st.DrawFn) -> Collected:
+    first, more = draw(SECONDS), draw(SECONDS)
+    return Collected(at(first), at(first + more))
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> Flow:
+    settle, more = draw(SECONDS), draw(SECONDS)
+    return flow(settle, settle + more)
+
+
+@given(held(), flows(), st.floats(-100, 500_000))
+def test_a_lane_with_events_and_a_free_slot_never_rests(collected: Collected, policy: Flow, now: float) -> None:
+    assert not isinstance(decide(LANE, collected, policy, at(now)), Rest)
+
+
+@given(held(), flows(), st.floats(-100, 500_000))
+def test_a_lane_waits_for_what_is_ahead_and_never_beyond_settle_max(
+    collected: Collected, policy: Flow, now: float
+) -> None:
+    decision = decide(LANE, collected, policy, at(now))
+    if isinstance(decision, Wait):
+        assert at(now) < decision.until <= collected.first_at + policy.settle_max
+        assert isinstance(decide(LANE, collected, policy, decision.until), Start), "when the wait is over it starts"
+    else:
+        assert isinstance(decision, Start)
+        assert decision.reason
+
+
+@given(held(), flows(), st.floats(0, 500_000), st.floats(0, 500_000))
+def test_what_starts_now_also_starts_later(collected: Collected, policy: Flow, now: float, later: float) -> None:
+    if isinstance(decide(LANE, collected, policy, at(now)), Start):
+        assert isinstance(decide(LANE, collected, policy, at(now + later)), Start)
+
+
+@given(flows(), st.lists(st.floats(0, 50), min_size=1, max_size=30))
+def test_a_stream_of_events_starts_at_the_latest_settle_max_after_its_first(policy: Flow, gaps: list[float]) -> None:
+    first = last = now = at(0)
+    for gap in gaps:
+        decision = decide(LANE, Collected(first, last), policy, now)
+        if isinstance(decision, Start):
+            break
+        last = now = min(now + dt.timedelta(seconds=gap), decision.until)  # type: ignore[union-attr]
+        assert now <= first + policy.settle_max
+
+
+# -- what becomes of the lane --------------------------------------------------------------------------------------
+
+
+def test_a_lane_that_waits_counts_its_rings_and_remembers_until_when() -> None:
+    once = waiting(LANE, at(5))
+    assert (once.ring_no, once.wake_at, once.generation) == (1, at(5), 4)
+    assert waiting(once, at(6)).ring_no == 2
+
+
+def test_a_hand_over_gives_the_slot_to_the_closed_generation_and_opens_the_next() -> None:
+    closed = handed_over(waiting(LANE, at(5)))
+    assert (closed.generation, closed.slot, closed.ring_no, closed.wake_at) == (5, 4, 0, None)
+    assert closed.name == LANE.name
+
+
+def test_an_end_frees_the_slot_and_leaves_the_open_generation_alone() -> None:
+    collecting = waiting(handed_over(LANE), at(5))
+    assert freed(collecting, 4) == dataclasses.replace(collecting, slot=None)
+
+
+def test_a_late_end_does_not_free_the_slot_of_another_run() -> None:
+    busy = dataclasses.replace(LANE, generation=9, slot=8)
+    assert freed(busy, 4) == busy
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))), st.text(st.characters(exclude_categories=("Cs",))))
+def test_a_partition_is_32_hexadecimal_digits_that_depend_on_route_and_key(route: str, key: str) -> None:
+    name = LaneKey(route, key)
+    assert len(name.partition) == 32
+    assert set(name.partition) <= set("0123456789abcdef")
+    assert name.partition == LaneKey(route, key).partition != LaneKey(route, key + "x").partition
