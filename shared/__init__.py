@@ -3,13 +3,13 @@
 An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
 reads them), is journalled and absorbed into lanes in groups (`intake`).  A lane decides when its generation becomes a
 run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
-(`runs`), asking what was frozen (`requests`).  A release is the run that takes an image to production: `releases` is the
-table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`, with `release_verdicts`.
+(`runs`), asking what was frozen (`requests`).  A release is the run that takes an image to production: `releases` is
+the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`, by `release_verdicts`.
 
 `control_plane` is the only orchestration: receive, wake, advance, sweep.  It reaches the world through `ports`; the
 actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`.
-`operations` is what operators can ask and do, `explanation` their why, `telemetry` the seam to Application Insights, `errors` says what a caller
-should do about a failure.
+`operations` is what operators can ask and do, `explanation` their why, `telemetry` the seam to Application Insights;
+`errors` says what a caller should do about a failure.
 
 Core modules import the standard library and core modules before them, nothing else.
 """

@@ -35,7 +35,8 @@ def test_copies_land_where_docker_puts_them(context: Path) -> None:
 
 
 def test_arguments_reach_labels_and_variables(context: Path) -> None:
-    text = 'ARG VERSION\nARG NAME=demand\nLABEL version=${VERSION} \\\n      name="the ${NAME}"\nENV A=$VERSION B=${NONE:-b}'
+    labels = 'LABEL version=${VERSION} \\\n      name="the ${NAME}"'
+    text = f"ARG VERSION\nARG NAME=demand\n{labels}\nENV A=$VERSION B=${{NONE:-b}}"
     found = recipe(context, text, VERSION="7")
     assert found.labels == {"version": "7", "name": "the demand"}
     assert found.env == {"A": "7", "B": "b"}
