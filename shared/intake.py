@@ -208,6 +208,8 @@ def _answer(
     absorbed: Mapping[LaneKey, Absorbed | BaseException],
     winners: Mapping[LaneKey, Mapping[str, Absorption]],
 ) -> None:
+    if receive.answer.done():  # the sender has gone away; what it sent is stored all the same
+        return
     receipts = []
     for item, reference in placed:
         for found in item.matched.matches:

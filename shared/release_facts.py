@@ -10,7 +10,7 @@ from typing import Any
 
 JSON = Mapping[str, Any]
 
-RUN_TAG, TOKEN_TAG, DIGEST_TAG = "sluice-run", "sluice-token", "sluice-digest"
+RUN_TAG, TOKEN_TAG, DIGEST_TAG, CORRELATION_TAG = "sluice-run", "sluice-token", "sluice-digest", "sluice-correlation"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class Plan:
         run = re.sub(r"[^a-z0-9]+", "-", self.run.lower()).strip("-")
         return f"qa-{run[-50:].strip('-')}-{self.token[:8]}"
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """What everything that this attempt creates is tagged with, so that only it is ever deleted."""
-        return {RUN_TAG: self.run, TOKEN_TAG: self.token, DIGEST_TAG: self.digest}
+    def tags(self, progress: JSON) -> dict[str, str]:
+        """What everything that this attempt creates is tagged with: only that is ever deleted, and its chain is known."""
+        own = {RUN_TAG: self.run, TOKEN_TAG: self.token, DIGEST_TAG: self.digest}
+        return own | {CORRELATION_TAG: progress["evidence"]["correlation"]}
 
     def owns(self, thing: Group | Deployment) -> bool:
         """Whether this attempt has created the thing."""

@@ -53,6 +53,7 @@ def identify(plan: Plan, _: JSON, facts: Facts) -> Verdict:
         return Fail(f"endpoint {plan.endpoint} runs on {facts.endpoint.compute}, this route releases to {plan.compute}")
     deployment = plan.deployment(version)
     evidence: dict[str, Any] = {**known, "deployment": deployment, "scoring_uri": facts.endpoint.scoring_uri}
+    evidence["correlation"] = labels.get(CORRELATION_LABEL, "")
     if facts.endpoint.share(deployment) == 100:
         evidence["traffic"] = dict(facts.endpoint.traffic)
         return Done(f"deployment {deployment} of this digest already gets all traffic of {plan.endpoint}", evidence)
@@ -170,4 +171,4 @@ def _busy(found: Deployment) -> bool:
 
 
 def told(measured: JSON) -> str:
-    return ", ".join(f"{name} {value}" for name, value in measured.items())
+    return ", ".join(f"{name} {value:.4g}" for name, value in measured.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +23,16 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     yield running
     running.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+_ORDER = ("unit", "contract", "workload", "adapters", "localcloud", "conformance", "scenarios")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fast tests first; within a folder the order stays."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return _ORDER.index(folder) if folder in _ORDER else 0
+
+    items.sort(key=place)

@@ -161,12 +161,12 @@ class Release:
     def _do(self, effect: Effect, plan: Plan, progress: JSON, facts: Facts) -> None:
         containers, endpoints = self._world.containers, self._world.endpoints
         if effect is Effect.CREATE_QA:
-            containers.create(plan.group, self._image(plan), plan.tags, plan.limits)
+            containers.create(plan.group, self._image(plan), plan.tags(progress), plan.limits)
         elif effect is Effect.DELETE_QA:
             containers.delete(plan.group)
         elif effect is Effect.CREATE_DEPLOYMENT:
             name = progress["evidence"]["deployment"]
-            endpoints.deploy(plan.endpoint, name, plan.repository, self._image(plan), plan.tags)
+            endpoints.deploy(plan.endpoint, name, plan.repository, self._image(plan), plan.tags(progress))
         elif effect is Effect.DELETE_DEPLOYMENT:
             endpoints.remove(plan.endpoint, progress["evidence"]["deployment"])
         elif effect is Effect.WRITE_TRAFFIC:

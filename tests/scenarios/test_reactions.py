@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -80,6 +79,14 @@ def test_a_set_of_commits_becomes_one_run_and_a_compaction_none(town: Town) -> N
     assert "changes no data" in runs[1]["reason"]
 
 
+def test_a_commit_that_is_renamed_into_place_counts_like_one_that_is_created(town: Town) -> None:
+    subject = f"/blobServices/default/containers/bronze/blobs/renamed/_delta_log/{3:020d}.json"
+    renamed = event("Storage.BlobRenamed", subject, {"api": "RenameFile", "sourceUrl": "a", "destinationUrl": "b"})
+    assert town.deliver(renamed) == 202
+    [run] = town.ended("curate", "renamed")
+    assert (run["phase"], run["result"]["gold_version"]) == ("succeeded", 7), run["reason"]
+
+
 def test_drift_starts_the_pipeline(town: Town) -> None:
     drift = {
         "DataDriftId": "01d29aa4-e6a4-470a-9ef3-66660d21f8ef", "DataDriftName": "monitor", "RunId": "run_1",
@@ -93,8 +100,8 @@ def test_drift_starts_the_pipeline(town: Town) -> None:
     assert run["remote"]["id"] in [row["name"] for row in town.cloud.records("azure_ml", "job_created")]
 
 
-def test_a_registered_model_is_journalled_and_told(town: Town, tmp_path: Path) -> None:
-    version = workload.register_model(town.workspace, tmp_path, "registered-model", {"stage": "test"})
+def test_a_registered_model_is_journalled_and_told(town: Town) -> None:
+    version = workload.register_model(town, "registered-model", {"stage": "test"})
     [run] = town.ended("registered", f"registered-model:{version}")
     assert run["phase"] == "succeeded", run["reason"]
     own = eventually(lambda: [row for row in town.deliveries() if row["type"] == "Sluice.ModelRegistered"])
@@ -109,10 +116,10 @@ def test_an_image_of_an_unknown_model_is_refused_with_the_reason(town: Town) -> 
     assert "says that it holds unknown-model version 9, which is not in the model registry" in run["reason"]
 
 
-def test_a_pushed_image_of_a_known_model_is_released_by_its_digest(town: Town, tmp_path: Path) -> None:
+def test_a_pushed_image_of_a_known_model_is_released_by_its_digest(town: Town) -> None:
     workload.create_endpoint(town.workspace)
     tags = {"azureml_job": "job-of-the-image", "gold_version": "7"}
-    version = workload.register_model(town.workspace, tmp_path, "released-model", tags)
+    version = workload.register_model(town, "released-model", tags)
     digest = workload.build_image(town, "released-model", version, job="job-of-the-image")
     run = eventually(
         lambda: next(

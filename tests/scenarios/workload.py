@@ -102,12 +102,12 @@ def register_pipeline(workspace: MLClient, folder: Path) -> None:
         workspace.components.create_or_update(load_component(folder / f"{name}.yml"))
 
 
-def register_model(workspace: MLClient, folder: Path, name: str, tags: Mapping[str, str]) -> str:
+def register_model(town: Town, name: str, tags: Mapping[str, str]) -> str:
     """Register a model; its version."""
-    (folder / "model").mkdir()
-    (folder / "model" / "MLmodel").write_text("flavors: {}\n")
-    model = Model(name=name, path=str(folder / "model"), type="mlflow_model", tags=dict(tags))
-    return str(workspace.models.create_or_update(model).version)
+    town.lake.get_blob_client("azureml", f"models/{name}/MLmodel").upload_blob(b"flavors: {}\n", overwrite=True)
+    path = f"azureml://datastores/workspaceblobstore/paths/models/{name}"
+    model = Model(name=name, path=path, type="mlflow_model", tags=dict(tags))
+    return str(town.workspace.models.create_or_update(model).version)
 
 
 def create_endpoint(workspace: MLClient) -> None:

@@ -347,7 +347,7 @@ ROUTES = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ROUTES)
 @example({"r": {"events": ["A.B"], "key": "k", "action": "work", "with": {"job": {1: "x", "a": "y"}}}})
 def test_any_document_is_read_or_refused_with_faults_that_name_the_route(routes: dict[Any, Any]) -> None:
