@@ -65,16 +65,19 @@ def replay(name: str | None, event: str) -> Row:
 def status(name: str | None) -> Row:
     """What runs and how much there is; `ok` only when everything that should run does."""
     cloud = local.enter(name)
-    host = _host(cloud) if cloud else {}
     parts = local.processes(cloud) if cloud else []
+    host = _host(cloud) if cloud else {}
     where = local.addresses(cloud) if cloud else {}
-    with _operations(name) as operations:
-        health = dict(operations.health())
-        counts = operations.counts()
-        phases = collections.Counter(row["phase"] for row in operations.runs())
+    answer = {"cloud": cloud, "processes": parts, "host": host, **where}
+    try:
+        with _operations(cloud) as operations:
+            health = dict(operations.health())
+            counts = operations.counts()
+            phases = collections.Counter(row["phase"] for row in operations.runs())
+    except Problem as problem:
+        return answer | {"ok": False, "problem": str(problem)}
     ok = all(part["alive"] for part in parts) and not host.get("errors") and host.get("healthy", True)
-    answer = {"ok": ok, "cloud": cloud, "processes": parts, "host": host, "health": health}
-    return answer | {"deliveries": counts, "runs": dict(phases), **where}
+    return answer | {"ok": ok, "health": health, "deliveries": counts, "runs": dict(phases)}
 
 
 def _host(cloud: str) -> Row:

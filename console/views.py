@@ -55,13 +55,21 @@ def status(answer: Row) -> None:
         health = host.get("health")
         for fault in [*host.get("errors", ()), *(health.get("faults", ()) if isinstance(health, Mapping) else ())]:
             out.print(Text(f"  {'':12} {fault}", "red"))
+    _store(out, answer)
+    for name in ("settings", "logs"):
+        if name in answer:
+            out.print(f"  {name:12} {answer[name]}", style="bright_black", soft_wrap=True)
+
+
+def _store(out: Console, answer: Row) -> None:
+    """The rules in force and how much there is, or why that cannot be told."""
+    if "problem" in answer:
+        out.print(Text(f"\n  {answer['problem']}", "red"))
+        return
     health = answer["health"]
     out.print(f"\n  store        {health['store']}, rules {health['rules']}: {', '.join(health['routes'])}")
     out.print("  deliveries  ", _counts(answer["deliveries"]))
     out.print("  runs        ", _counts(answer["runs"]) if answer["runs"] else Text("none yet", "bright_black"))
-    for name in ("settings", "logs"):
-        if name in answer:
-            out.print(f"  {name:12} {answer[name]}", style="bright_black", soft_wrap=True)
 
 
 def _heading(out: Console, answer: Row) -> None:

@@ -19,7 +19,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 
 from demo.report import StepFailed
-from localcloud.cloud import LAKE_ACCOUNT, LAKE_KEY, ROOT, Cloud, UnknownCloud
+from localcloud.cloud import LAKE_ACCOUNT, LAKE_KEY, ROOT, Cloud
 
 CONTAINERS = ("bronze", "silver", "gold")
 UP_WITHIN = 120.0
@@ -34,6 +34,7 @@ class Stage:
         self.home = ROOT / ".local" / name
         self._log = ROOT / ".local" / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ours = False
 
     @property
     def cloud(self) -> Cloud:
@@ -55,6 +56,7 @@ class Stage:
             if time.monotonic() > deadline:
                 raise StepFailed(f"the local cloud did not come up within {UP_WITHIN:.0f} s:\n{tail(self._log)}")
             time.sleep(0.1)
+        self._is_ours = True
         # Every client of this process, the Delta library included, reads these.
         os.environ.update(self.cloud.app_settings() | self.cloud.workload_environment())
         self._make_containers()
@@ -73,15 +75,14 @@ class Stage:
             raise StepFailed(f"the local cloud ended with status {status}:\n{tail(self._log)}")
 
     def end(self) -> None:
-        """End the cloud and everything that it started; its state stays."""
+        """End the cloud and everything that it started; its state stays.  A cloud of somebody else is left alone."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(DOWN_WITHIN)
-        down = [sys.executable, "-m", "localcloud", "down", "--name", self.name]
-        with contextlib.suppress(UnknownCloud):
-            if self.cloud:
-                subprocess.run(down, cwd=ROOT, capture_output=True, check=False)
+        if self._is_ours:
+            down = [sys.executable, "-m", "localcloud", "down", "--name", self.name]
+            subprocess.run(down, cwd=ROOT, capture_output=True, check=False)
 
     def run(self, *module: str) -> str:
         """Run a Python module as a program of this cloud; what it said.  Raises StepFailed."""

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.report import Report
+from localcloud.cloud import ROOT
 
 
 def show(console: Console, report: Report, weeks: int, path: Path, name: str, *, kept: bool) -> None:
@@ -76,15 +77,18 @@ def _reckoning(report: Report) -> Text:
     )  # fmt: skip
 
 
-def _next(report: Report, path: Path, name: str, kept: bool) -> Text:
+def _next(report: Report, path: Path, name: str, kept: bool) -> Table:
     event = str(report.evidence("week 1: landed")["event"])
-    start = "" if kept else f"  sluice up --name {name}          starts this cloud again, with all that it knows\n"
-    return Text.assemble(
-        ("Where to look next\n", "bold"), start,
-        f"  sluice explain {event} --name {name}\n",
-        f"  sluice events --outcome duplicate --name {name}\n",
-        f"  {path}",
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False, title="Where to look next", title_justify="left", title_style="bold")
+    table.add_column("command", overflow="fold")
+    table.add_column("what", style="bright_black")
+    table.show_header = False
+    if not kept:
+        table.add_row(f"sluice up --name {name}", "brings this cloud back")
+    table.add_row(f"sluice explain {event} --name {name}", "the chain")
+    table.add_row(f"sluice events --outcome duplicate --name {name}", "what came twice")
+    table.add_row(str(path.relative_to(ROOT)), "the report")
+    return table
 
 
 def _show_failure(console: Console, report: Report, path: Path) -> None:

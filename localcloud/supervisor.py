@@ -19,8 +19,8 @@ from localcloud.processes import Known, Processes
 from localcloud.services import ELSEWHERE
 
 READY_WITHIN = 60.0
-DEATHS = 5
-"""A process that dies so often within a minute is given up, and the cloud with it."""
+STARTS = 5
+"""A process that does not come up so often in a row is given up, and the cloud with it."""
 
 GROUP = "supervised"
 
@@ -172,15 +172,10 @@ class Supervisor:
 
     async def _guard(self, place: int) -> None:
         """Start a part again whenever it dies, and say so."""
-        deaths: list[float] = []
-        while True:
+        failures = 0
+        while failures < STARTS:
             part, process = self._running[place]
             status = await process.wait()
-            deaths = [at for at in deaths if at > time.monotonic() - 60] + [time.monotonic()]
-            if len(deaths) >= DEATHS:
-                self._say(f"{part.name} died {DEATHS} times within a minute: the local cloud ends. See its log.")
-                self.failed.set()
-                return
             self._say(f"{part.name} died ({_cause(status)}); starting it again")
             began = time.monotonic()
             process = await part.start()
@@ -188,11 +183,15 @@ class Supervisor:
             try:
                 await self._ready(part, process)
             except CannotStart as problem:
+                failures += 1
                 self._say(str(problem))
                 await self._processes.stop(process)
                 continue
+            failures = 0
             self._save()
             self._say(f"{part.name} is back after {time.monotonic() - began:.1f} s (process {process.pid})")
+        self._say(f"{part.name} did not come up {STARTS} times in a row: the local cloud ends. See its log.")
+        self.failed.set()
 
     def _save(self) -> None:
         parts = [Known.of(part.name, process.pid) for part, process in self._running]

@@ -23,7 +23,7 @@ from shared.lanes import Lane, LaneKey
 from shared.manifests import Manifest
 from shared.ports import Action, Bells, Clock, Due, DueIndex, Guard, Journal, Lanes, Publisher, Ring, Sets, Telemetry
 from shared.routing import Route, Routes
-from shared.runs import Run, Status, Step
+from shared.runs import Observation, Remote, Run, Status, Step
 from shared.templates import Missing
 
 _AGAIN = dt.timedelta(seconds=5)
@@ -216,18 +216,25 @@ class ControlPlane:
         request = run.request or {}
         if run.remote is None:
             return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
-        action = self._action(request)
         try:
-            seen = action.observe(request, run.remote, run.progress)
+            seen = self._action(request).observe(request, run.remote, run.progress)
             if run.ending and seen.status is Status.ACTIVE:
-                action.cancel(request, run.remote)
+                seen = self._cancel(request, run.remote, seen)
         except Unavailable as error:
             return runs.unobserved(run, str(error), now, error.retry_after)
         except Refused as error:
-            return runs.observed(run, runs.Observation(Status.FAILED, str(error)), now, route.retry)
+            return runs.observed(run, Observation(Status.FAILED, str(error)), now, route.retry)
         except Exception as error:
             return runs.unobserved(run, self._unexpected(run, error), now)
         return runs.observed(run, seen, now, route.retry)
+
+    def _cancel(self, request: Mapping[str, Any], remote: Remote, seen: Observation) -> Observation:
+        """Ask the backend to stop; where it refuses, the slot is held until the work ends by itself."""
+        try:
+            self._action(request).cancel(request, remote)
+        except Refused as error:
+            return dataclasses.replace(seen, reason=f"{seen.reason}; it could not be cancelled: {error}")
+        return seen
 
     def _exclusive(self, run: Run) -> bool:
         action = self._world.actions.get(str((run.request or {}).get("action")))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import datetime as dt
 import inspect
@@ -82,7 +83,8 @@ class Fuse(Wire):
     def called(self, place: str, call: Callable[[], Any]) -> Any:
         if self._burns(place):
             if self.after:
-                call()
+                with contextlib.suppress(Exception):
+                    call()
             self._die(place)
         return call()
 
@@ -154,9 +156,13 @@ class Wired:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long an attempt takes and how it ends; one that is cancelled ends a little later."""
+    """How long an attempt takes and how it ends; one that is cancelled ends a little later.
+
+    For `quiet` seconds the backend cannot be asked and says when it can.
+    """
 
     seconds: float = 3
+    quiet: float = 0
     ends: Status = Status.SUCCEEDED
     failure: Failure | None = None
     result: JSON = dataclasses.field(default_factory=dict)
@@ -209,6 +215,9 @@ class Backend:
     def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:  # noqa: ARG002
         self._call("observe")
         effect = self.effects[request["token"]]
+        quiet = (effect.started - self._clock.now()).total_seconds() + effect.plan.quiet
+        if quiet > 0:
+            raise Unavailable("ask later", retry_after=quiet)
         ended = effect.ended(self._clock.now())
         if ended is None:
             return Observation(Status.ACTIVE, f"{remote.id} works")
@@ -468,7 +477,9 @@ class Stage:
             "messages": len(self.messages()),
             "runs": [run.id for run in self.lanes.all_runs() if run.alive],
             "slots": [lane.name for lane in lanes if lane.slot is not None],
-            "collecting": [lane.name for lane in lanes if MemoryLanes.collected(self.lanes, lane.name, lane.generation)],
+            "collecting": [
+                lane.name for lane in lanes if MemoryLanes.collected(self.lanes, lane.name, lane.generation)
+            ],
             "due": len(list(self.due.overdue(dt.datetime.max.replace(tzinfo=dt.UTC)))),
         }
 

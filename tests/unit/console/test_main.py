@@ -96,6 +96,6 @@ def test_status_is_1_when_something_is_not_in_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer: dict[str, Any] = {"ok": False, "cloud": None}
-    monkeypatch.setattr(questions, "status", lambda name: answer)
+    monkeypatch.setattr(questions, "status", lambda _: answer)
     assert main.main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == answer

@@ -11,11 +11,13 @@ from console import views
 ID = "7628f515-b0a1-41ee-9458-880f66b72ead"
 RUN: dict[str, Any] = {
     "run": "curate-bfe51a6f-1", "route": "curate", "key": "demand", "generation": 1, "attempt": 2, "phase": "succeeded",
-    "reason": "Databricks run 10100 succeeded", "created": "2026-01-05T06:07:08+00:00", "ended": "2026-01-05T06:07:20.5+00:00",
+    "reason": "Databricks run 10100 succeeded",
+    "created": "2026-01-05T06:07:08+00:00", "ended": "2026-01-05T06:07:20.5+00:00",
     "remote": {"id": "10100", "url": "https://adb/run/10100"}, "correlation": "c", "result": {"gold_version": 4},
 }  # fmt: skip
 DELIVERY = {
-    "received": "2026-01-05T06:07:06+00:00", "id": ID, "type": "Microsoft.Storage.BlobCreated", "subject": "/bronze/[1]",
+    "received": "2026-01-05T06:07:06+00:00", "id": ID,
+    "type": "Microsoft.Storage.BlobCreated", "subject": "/bronze/[1]",
     "outcome": "routed", "reason": "curate: lane demand, generation 1", "origin": "event_grid", "reference": "a@1+2",
 }  # fmt: skip
 
