@@ -53,16 +53,14 @@ def _week(report: Report, number: int) -> Iterator[tuple[str, str]]:
     release, forecast = found["released"], found["forecast"]
     better = 1 - forecast["mae"] / forecast["naive_mae"]
     yield "landed", f"Delta version {found['landed']['delta_version']} of bronze"
-    yield (
-        "curated",
-        f"Databricks run {found['curated']['databricks_run']}, gold version {found['curated']['gold_version']}",
-    )
-    yield "trained", f"Azure ML job {found['trained']['azureml_job'][:16]}…"
+    yield "curated", f"Databricks run {found['curated']['databricks_run']}"
+    yield "gold", f"version {found['curated']['gold_version']}"
+    yield "trained", f"Azure ML job {found['trained']['azureml_job'][:12]}…"
     yield "model", f"{found['trained']['model']} version {found['trained']['model_version']}"
-    yield "image", f"{release['digest']['production'][:19]}… in registry, QA and production"
-    yield "QA", f"MAE {release['qa']['mae']:.2f}, seasonal naive {release['qa']['naive_mae']:.2f}"
+    yield "image", f"{release['digest']['production'][:19]}…"
+    yield "QA", f"MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
     yield "production", f"{release['deployment']}, all traffic"
-    yield "next week", f"MAE {forecast['mae']:.2f} l/s, seasonal naive {forecast['naive_mae']:.2f}: {better:.0%} better"
+    yield "next week", f"MAE {forecast['mae']:.2f}, naive {forecast['naive_mae']:.2f} ({-better:.0%})"
     yield "took", f"{seconds:.0f} s"
 
 
@@ -73,6 +71,7 @@ def _reckoning(report: Report) -> Text:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
     return Text.assemble(
         ("Exactly ", "bold"), (effects, "bold"), ", by the services' own records.\n",
+        "Registry, QA and production each had the same digest.  Errors are in l/s; naive repeats last week.\n",
         (f"{journal['deliveries']} deliveries in the journal: {outcomes}.", "bright_black"),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.lanes import LaneKey
@@ -18,9 +18,9 @@ from shared.runs import Run
 
 
 class Explanation:
-    """One look at the store: `records` are the journalled deliveries by event id, the first of each."""
+    """One look at the store: `records` are the journalled deliveries by event id, oldest first."""
 
-    def __init__(self, records: Mapping[str, JSON], lanes: Lanes) -> None:
+    def __init__(self, records: Mapping[str, Sequence[JSON]], lanes: Lanes) -> None:
         self._records, self._lanes = records, lanes
         self._runs = sorted(lanes.all_runs(), key=lambda run: run.created_at)
         self._tellers = {own_event_id(run, lanes.store_id): run for run in self._runs}
@@ -48,7 +48,7 @@ class Explanation:
         own = own_event_id(run, self._lanes.store_id)
         followed = self._effects(own, told)
         for other in self._runs:
-            if other.correlation == run.correlation and other.created_at > run.created_at and other.id not in told:
+            if _linked(run, other) and other.created_at > run.created_at and other.id not in told:
                 followed.append(self._told(other, told))
         return {**row(run), "history": list(run.history), "told": own if run.phase.final else None, "led_to": followed}
 
@@ -68,21 +68,26 @@ class Explanation:
             if found is None:
                 continue
             took = found[0]
-            earlier = [run for run in self._runs if run.correlation == took.correlation and run.id != took.id]
-            earlier = [run for run in earlier if run.created_at < took.created_at]
+            earlier = [run for run in self._runs if _linked(run, took) and run.created_at < took.created_at]
             if earlier:
                 return earlier[-1]
         return None
 
     def _absorbed(self, event_id: str) -> list[tuple[LaneKey, int]]:
-        record = self._records.get(event_id)
-        found = []
-        for match in record.get("matches", ()) if record else ():
-            lane = LaneKey(match["route"], match["key"])
-            absorbed = self._lanes.absorbed_as(lane, record["identity"]) if record else None
-            if absorbed:
-                found.append((lane, absorbed[0]))
-        return found
+        """Where an event was absorbed, over all its deliveries: a replay may have met other routes."""
+        found: dict[tuple[LaneKey, int], None] = {}
+        for record in self._records.get(event_id, ()):
+            for match in record.get("matches", ()):
+                lane = LaneKey(match["route"], match["key"])
+                absorbed = self._lanes.absorbed_as(lane, record["identity"])
+                if absorbed:
+                    found[lane, absorbed[0]] = None
+        return list(found)
+
+
+def _linked(one: Run, other: Run) -> bool:
+    """Whether two runs are of one chain; a run that never got as far as a request has none."""
+    return bool(one.correlation) and one.correlation == other.correlation and one.id != other.id
 
 
 def row(run: Run) -> dict[str, Any]:

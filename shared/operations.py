@@ -59,6 +59,8 @@ class Operations:
         """The newest deliveries.  Raises ValueError for an outcome or limit that is none."""
         wanted = Outcome(outcome) if outcome else None
         most = int(limit)
+        if most < 1:
+            raise ValueError(f"limit is {limit}: it must be 1 or more")
         rows: list[JSON] = []
         for delivery in self._deliveries():
             if wanted is None or delivery.outcome is wanted:
@@ -110,8 +112,7 @@ class Operations:
 
         Raises NotFound; Unavailable when the store could not take it.
         """
-        everything = list(self._deliveries())
-        found = next((delivery for delivery in everything if delivery.record.get("id") == event_id), None)
+        found = next((delivery for delivery in self._deliveries() if delivery.record.get("id") == event_id), None)
         if found is None:
             raise NotFound(f"the journal has no event with id {event_id!r}")
         self._note("replay", {"event": event_id, "reference": found.reference})
@@ -121,7 +122,7 @@ class Operations:
             "receipts": [
                 {"outcome": str(item.outcome), "reason": item.reason, "reference": item.reference} for item in receipts
             ],
-            "led_to": self._explanation(everything).effects(event_id),
+            "led_to": self._explanation(list(self._deliveries())).effects(event_id),
         }
 
     def note_poison(self, queue: str, body: bytes) -> None:
@@ -156,5 +157,7 @@ class Operations:
         return Delivery(reference, record, Outcome.ROUTED if routed else Outcome.DUPLICATE, "; ".join(reasons))
 
     def _explanation(self, deliveries: list[Delivery]) -> Explanation:
-        first = {str(item.record["id"]): item.record for item in deliveries if item.record.get("id")}
-        return Explanation(first, self._lanes)
+        records: dict[str, list[JSON]] = {}
+        for item in reversed(deliveries):
+            records.setdefault(str(item.record.get("id")), []).append(item.record)
+        return Explanation(records, self._lanes)

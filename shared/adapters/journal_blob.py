@@ -93,13 +93,14 @@ class BlobJournal:
             return record
         name = f"{_PAYLOADS}{uuid.uuid4().hex}"
         with translated("a large payload"):
-            await self._intake_container.upload_blob(name, raw.encode())
+            await self._intake_container.upload_blob(name, raw.encode(errors="surrogatepass"))
         return {**record, "raw": "", "payload": name}
 
     def _whole(self, line: bytes) -> JSON:
         record: dict[str, object] = json.loads(line)
         if "payload" in record:
-            record["raw"] = self._container.download_blob(str(record.pop("payload"))).readall().decode()
+            payload: bytes = self._container.download_blob(str(record.pop("payload"))).readall()
+            record["raw"] = payload.decode(errors="surrogatepass")
         return record
 
     async def _append_block(self, block: bytes) -> tuple[str, int]:

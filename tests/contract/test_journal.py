@@ -41,3 +41,17 @@ def test_many_records_of_one_append_may_be_larger_than_a_block(store: Store) -> 
 def test_a_reference_to_nothing_is_not_found(store: Store, reference: str) -> None:
     with pytest.raises(NotFound):
         store.journal.read(reference)
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\x01", "\ud800", "𝄞"])
+def test_a_payload_just_below_the_limit_is_kept_whatever_its_letters(store: Store, letter: str) -> None:
+    """Escaped, a letter takes up to twelve bytes: the line is far longer than the payload."""
+    raw = letter * 999_999
+    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    assert store.journal.read(reference)["raw"] == raw
+
+
+def test_a_large_payload_may_hold_a_lone_surrogate(store: Store) -> None:
+    raw = "\ud800" * 1_200_000
+    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    assert store.journal.read(reference)["raw"] == raw

@@ -629,6 +629,27 @@ def test_the_sweep_heals_every_lost_message(stage: Stage, lost: tuple[str, ...])
     assert set(stage.backend.attempts().values()) == {1}
 
 
+def test_one_damaged_row_does_not_keep_the_sweep_from_the_others(stages: list[Stage]) -> None:
+    stage = built(stages, dataclasses.replace(CURATE, key="{data.table}", emits=None))
+    process, whole = stage.process(), stage.lanes.lane
+    for table in ("bad", "good", "better"):
+        process.loop.submit("event_grid", [event(table, table=table)]).result()
+
+    def lane(name: LaneKey) -> Any:
+        if name.key == "bad":
+            raise ValueError("this row makes no sense")
+        return whole(name)
+
+    stage.lanes.lane = lane  # type: ignore[method-assign]
+    stage.bells.lanes.clear()
+    stage.clock.pass_(100)
+    assert process.control_plane.sweep() == 2
+    assert [ring.lane.key for _, (_, ring) in stage.messages()] == ["good", "better"]
+    stage.lanes.lane = whole  # type: ignore[method-assign]
+    stage.play()
+    assert [run.key for run in stage.runs()] == ["bad", "better", "good"], "and it is looked at again"
+
+
 def test_the_sweep_leaves_alone_what_is_not_late(stages: list[Stage]) -> None:
     stage = built(stages, dataclasses.replace(CURATE, flow=Flow(600 * SECOND, 600 * SECOND), emits=None))
     process = stage.process()

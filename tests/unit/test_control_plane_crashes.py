@@ -1,4 +1,4 @@
-"""A process may die at any call, before it or after it took effect, and another may overtake it there.
+"""A process may die at any call, before it or after it took effect; an answer may be lost; another may overtake it.
 
 The scenario is played once to count its calls; then once for each call.  Whatever happens, every input is
 acknowledged, each attempt has exactly one effect, every run ends, every lane empties and each own event is absorbed
@@ -20,7 +20,7 @@ from shared.lanes import Flow
 from shared.requests import own_event_id
 from shared.routing import Emits, Route
 from shared.runs import Failure, Phase, Retry, Status
-from tests.unit.worlds import Backend, Fuse, Overtaken, Plan, Stage, Wire, event
+from tests.unit.worlds import Backend, Flaky, Fuse, Overtaken, Plan, Stage, Wire, event
 
 SECOND = dt.timedelta(seconds=1)
 CURATE = Route(
@@ -131,8 +131,19 @@ def test_a_process_that_dies_at_any_call_loses_and_doubles_nothing(after: bool, 
     assert wrong == []
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["without_effect", "answer_lost"])
+@pytest.mark.parametrize("exclusive", [False, True], ids=["shared", "exclusive"])
+def test_any_call_that_does_not_answer_loses_and_doubles_nothing(after: bool, exclusive: bool) -> None:
+    """The process lives on, and cannot know whether its call had an effect."""
+    places, wrong = undisturbed(exclusive=exclusive), []
+    for number, place in enumerate(places, 1):
+        said = disturbed(lambda _: [Flaky(number, after=after)], exclusive=exclusive)  # noqa: B023
+        wrong += [f"call {number}, {place}: {said}"] if said else []
+    assert wrong == []
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(1, 120), st.booleans()), min_size=2, max_size=6), st.booleans())
+@given(st.lists(st.tuples(st.integers(1, 160), st.booleans()), min_size=2, max_size=6), st.booleans())
 def test_processes_that_die_again_and_again_lose_and_double_nothing(
     deaths: list[tuple[int, bool]], exclusive: bool
 ) -> None:

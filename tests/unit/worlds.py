@@ -1,8 +1,8 @@
 """A world in memory that processes live and die in: store, queues, backends and time outlive them.
 
 `Stage` is what lasts; `Process` is one life of the app on it.  Every port of a process is wired through a `Wire`, which
-may kill the process at a call (`Fuse`) or let another process overtake it there (`Overtaken`).  `Stage.play` is the
-host: it delivers, hands out queue messages at least once and runs the timer, and moves the clock to whatever is next.
+may kill the process at a call (`Fuse`), lose its answer (`Flaky`) or let another process overtake it (`Overtaken`).
+`Stage.play` is the host: it delivers, hands out queue messages at least once, runs the timer, and moves the clock on.
 """
 
 from __future__ import annotations
@@ -107,6 +107,30 @@ class Fuse(Wire):
         raise Crash(place)
 
 
+class Flaky(Wire):
+    """One call does not answer: it had no effect, or its effect exists and only the answer was lost."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        super().__init__()
+        self.at, self.after = at, after
+
+    def called(self, place: str, call: Callable[[], Any]) -> Any:
+        self.places.append(place)
+        if len(self.places) != self.at:
+            return call()
+        if self.after:
+            call()
+        raise Unavailable(f"{place} did not answer")
+
+    async def awaited(self, place: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        self.places.append(place)
+        if len(self.places) != self.at:
+            return await call()
+        if self.after:
+            await call()
+        raise Unavailable(f"{place} did not answer")
+
+
 class Overtaken(Wire):
     """Before the n-th call another process does all that there is to do now."""
 
@@ -166,6 +190,7 @@ class Plan:
     ends: Status = Status.SUCCEEDED
     failure: Failure | None = None
     result: JSON = dataclasses.field(default_factory=dict)
+    correlation: str | None = None
 
 
 @dataclasses.dataclass
@@ -223,7 +248,9 @@ class Backend:
             return Observation(Status.ACTIVE, f"{remote.id} works")
         failure = effect.plan.failure if ended is Status.FAILED else None
         result = effect.plan.result if ended is Status.SUCCEEDED else {}
-        return Observation(ended, f"{remote.id} has {ended}", failure, result=result)
+        return Observation(
+            ended, f"{remote.id} has {ended}", failure, result=result, correlation=effect.plan.correlation
+        )
 
     def cancel(self, request: JSON, remote: Remote) -> None:  # noqa: ARG002
         self._call("cancel")
@@ -406,15 +433,22 @@ class Stage:
     def work(self, process: Process) -> bool:
         """Deliver the input or hand out the message that is due first; whether there was one."""
         if self.inputs and self.inputs[0][0] <= self.clock.now():
-            taken = self.inputs[0]
-            self.receipts += process.loop.submit("event_grid", [taken[1]]).result()
-            self.inputs = [item for item in self.inputs if item is not taken]
+            self._deliver(process, self.inputs[0])
             return True
         visible = [found for found in self.messages() if found[1][0] <= self.clock.now()]
         if not visible:
             return False
         self._hand_out(process, *min(visible, key=lambda found: found[1][0]))
         return True
+
+    def _deliver(self, process: Process, item: tuple[dt.datetime, str]) -> None:
+        """What is not acknowledged comes again ten seconds later, as from Event Grid."""
+        try:
+            self.receipts += process.loop.submit("event_grid", [item[1]]).result()
+        except Exception as error:
+            self.said.append(f"not acknowledged: {error!r}")
+            self.inputs.append((self.clock.now() + dt.timedelta(seconds=10), item[1]))
+        self.inputs = sorted((other for other in self.inputs if other is not item), key=lambda other: other[0])
 
     def drain(self, process: Process) -> None:
         """Do all that there is to do now, the message that another process has in hand included."""
