@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,15 @@ def actual(start: dt.datetime) -> Week:
 def seasonal_naive(request: Mapping[str, Any]) -> Week:
     """The forecast to beat: the last week of the request's history."""
     return {name: hours[-WEEK_HOURS:] for name, hours in request["series"].items()}
+
+
+def median_of_weeks(request: Mapping[str, Any]) -> Week:
+    """A stronger simple forecast: for each hour of the week, the median of the request's five weeks of history."""
+    weeks = range(HISTORY_HOURS // WEEK_HOURS)
+    return {
+        name: [statistics.median(hours[hour + week * WEEK_HOURS] for week in weeks) for hour in range(WEEK_HOURS)]
+        for name, hours in request["series"].items()
+    }
 
 
 def mean_absolute_error(forecast: Mapping[str, Sequence[float | None]], measured: Week) -> float:

@@ -144,10 +144,11 @@ def _forecast(stage: Stage, progress: Progress, step: Step, number: int, gold_ve
     measured = client.actual(start)
     mae = client.mean_absolute_error(answer.predictions, measured)
     naive = client.mean_absolute_error(client.seasonal_naive(request), measured)
+    median = client.mean_absolute_error(client.median_of_weeks(request), measured)
     step.prove(
         week=start.date(), **answered, scoring_uri=answer.scoring_uri, milliseconds=round(answer.milliseconds, 1)
     )
-    step.prove(mae=round(mae, 4), naive_mae=round(naive, 4), hours=client.WEEK_HOURS)
+    step.prove(mae=round(mae, 4), naive_mae=round(naive, 4), median_mae=round(median, 4), hours=client.WEEK_HOURS)
     versus = f"MAE {mae:.2f} l/s against {naive:.2f} of seasonal naive"
     progress.note(step, f"version {answer.model_version} answers: {versus} ({1 - mae / naive:.0%} better)")
 

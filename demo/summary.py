@@ -61,6 +61,7 @@ def _week(report: Report, number: int) -> Iterator[tuple[str, str]]:
     yield "QA", f"MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
     yield "production", f"{release['deployment']}, all traffic"
     yield "next week", f"MAE {forecast['mae']:.2f}, naive {forecast['naive_mae']:.2f} ({-better:.0%})"
+    yield "", f"median of five weeks {forecast['median_mae']:.2f}"
     yield "took", f"{seconds:.0f} s"
 
 

@@ -14,7 +14,8 @@ blueprint = func.Blueprint()
 def lane(message: func.QueueMessage) -> None:
     """Decide what becomes of a lane's open generation."""
     ring = wiring.ring(message.get_body())
-    logging.info("lane %s/%s: %s", ring.lane.route, ring.lane.key, wiring.control_plane().wake(ring))
+    said = wiring.control_plane().wake(ring, redelivered=(message.dequeue_count or 1) > 1)
+    logging.info("lane %s/%s: %s", ring.lane.route, ring.lane.key, said)
 
 
 @blueprint.function_name("run")
@@ -22,7 +23,7 @@ def lane(message: func.QueueMessage) -> None:
 def run(message: func.QueueMessage) -> None:
     """Move a run on."""
     ring = wiring.ring(message.get_body())
-    said = wiring.control_plane().advance(ring)
+    said = wiring.control_plane().advance(ring, redelivered=(message.dequeue_count or 1) > 1)
     logging.info("run %s/%s generation %s: %s", ring.lane.route, ring.lane.key, ring.generation, said)
 
 

@@ -62,25 +62,29 @@ class ControlPlane:
 
     # -- wake ------------------------------------------------------------------------------------------------------
 
-    def wake(self, ring: Ring) -> str:
-        """Decide what becomes of a lane's open generation; answers what was done."""
+    def wake(self, ring: Ring, *, redelivered: bool = False) -> str:
+        """Decide what becomes of a lane's open generation; answers what was done.
+
+        `redelivered` says that a handler which had this message before has died: what it may not have sent is sent.
+        """
         try:
-            return self._wake(ring)
+            return self._wake(ring, redelivered)
         except Conflict as lost:
             return f"somebody else was faster: {lost}"
         except Unavailable as error:
             self._world.bells.ring_lane(ring, _AGAIN)
             return f"again in {_AGAIN}: {error}"
 
-    def _wake(self, ring: Ring) -> str:
+    def _wake(self, ring: Ring, redelivered: bool) -> str:
         found = self._world.lanes.lane(ring.lane)
         if found is None:
             return "no such lane"
         lane, version = found
         if (ring.generation, ring.number) != (lane.generation, lane.ring_no):
-            return (
-                f"dropped: the lane is at {lane.generation}/{lane.ring_no}, the ring at {ring.generation}/{ring.number}"
-            )
+            if redelivered:
+                self._send_on(ring, lane)
+            at = f"{lane.generation}/{lane.ring_no}"
+            return f"dropped: the lane is at {at}, the ring at {ring.generation}/{ring.number}"
         now = self._world.clock.now()
         route = self._routes.named(lane.route)
         flow = route.flow if route else lanes.Flow()
@@ -93,6 +97,14 @@ class ControlPlane:
             self._hand_over(lane, version, decision.reason, now)
         return decision.reason
 
+    def _send_on(self, ring: Ring, lane: Lane) -> None:
+        """Send what follows a message whose handler has died after it wrote the truth; one too many is dropped."""
+        if (ring.generation, ring.number + 1) == (lane.generation, lane.ring_no) and lane.wake_at:
+            self._ring_lane(lane, lane.wake_at - self._world.clock.now())
+        found = self._world.lanes.run(lane.name, ring.generation)
+        if found is not None and found[0].alive:
+            self._world.bells.ring_run(_ring(found[0]))
+
     def _hand_over(self, lane: Lane, version: str, reason: str, now: dt.datetime) -> None:
         run = runs.opened(lane.route, lane.key, lane.generation, reason, now)
         self._world.due.insert(Due(now + GRACE, lane.name, lane.generation))
@@ -101,14 +113,16 @@ class ControlPlane:
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
-    def advance(self, ring: Ring) -> str:
-        """Move a run on as far as it goes now; answers where it stands."""
+    def advance(self, ring: Ring, *, redelivered: bool = False) -> str:
+        """Move a run on as far as it goes now; answers where it stands.  `redelivered`: see `wake`."""
         try:
             found = self._world.lanes.run(ring.lane, ring.generation)
             if found is None:
                 return "no such run"
             run, version = found
             if ring.number != run.ring_no:
+                if redelivered and ring.number + 1 == run.ring_no and run.alive:
+                    self._world.bells.ring_run(_ring(run), run.next_at - self._world.clock.now())
                 return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
             return self._drive(run, version)
         except Conflict as lost:
@@ -273,15 +287,23 @@ class ControlPlane:
         now = self._world.clock.now()
         rung = 0
         for due in list(self._world.due.overdue(now)):
-            next_at, stalled = self._look(due, now)
-            if next_at is not None:
-                self._world.due.insert(dataclasses.replace(due, at=next_at + GRACE, row=""))
-            if stalled is not None:
-                rung += 1
-                ring_ = self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run
-                ring_(stalled)
-            self._world.due.delete(due)
+            try:
+                rung += self._sweep(due, now)
+            except Unavailable:
+                raise
+            except Exception:  # one damaged row must not keep the sweep from the others; it is looked at again
+                logging.exception("the sweep cannot look at %s/%s, %s", due.lane.route, due.lane.key, due.generation)
         return rung
+
+    def _sweep(self, due: Due, now: dt.datetime) -> bool:
+        next_at, stalled = self._look(due, now)
+        if next_at is not None:
+            self._world.due.insert(dataclasses.replace(due, at=next_at + GRACE, row=""))
+        if stalled is not None:
+            ring_ = self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run
+            ring_(stalled)
+        self._world.due.delete(due)
+        return stalled is not None
 
     def _look(self, due: Due, now: dt.datetime) -> tuple[dt.datetime | None, Ring | None]:
         """When to look again (None: never), and the ring that is owed (None: nothing has stalled)."""

@@ -60,7 +60,7 @@ class Plan:
         return f"qa-{run[-50:].strip('-')}-{self.token[:8]}"
 
     def tags(self, progress: JSON) -> dict[str, str]:
-        """What everything that this attempt creates is tagged with: only that is ever deleted, and its chain is known."""
+        """What all that this attempt creates is tagged with: only that is ever deleted, and its chain is known."""
         own = {RUN_TAG: self.run, TOKEN_TAG: self.token, DIGEST_TAG: self.digest}
         return own | {CORRELATION_TAG: progress["evidence"]["correlation"]}
 

@@ -20,7 +20,7 @@ from typing import Any
 
 JSON = Mapping[str, Any]
 
-LEASE = dt.timedelta(seconds=120)
+LEASE = dt.timedelta(seconds=60)
 """How long one holder may make calls for a run; the clients' own timeouts and retries end before it."""
 
 _FIRST_PAUSE = dt.timedelta(seconds=1)

@@ -15,7 +15,7 @@ from shared.errors import NotFound, Refused, SluiceError, Unavailable
 # way on this", 423 for a lock: both pass.
 _PASSING = frozenset({408, 409, 423, 425, 429})
 
-PATIENCE: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 30, "retry_total": 2}
+PATIENCE: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1}
 """How long one call of an SDK may take: by default it is three times five minutes, and the run would stand still."""
 
 
