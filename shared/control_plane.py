@@ -102,8 +102,8 @@ class ControlPlane:
         if (ring.generation, ring.number + 1) == (lane.generation, lane.ring_no) and lane.wake_at:
             self._ring_lane(lane, lane.wake_at - self._world.clock.now())
         found = self._world.lanes.run(lane.name, ring.generation)
-        if found is not None and found[0].alive:
-            self._world.bells.ring_run(_ring(found[0]))
+        if found and found[0].alive:
+            self._ring_run(found[0], dt.timedelta(0))
 
     def _hand_over(self, lane: Lane, version: str, reason: str, now: dt.datetime) -> None:
         run = runs.opened(lane.route, lane.key, lane.generation, reason, now)
@@ -122,7 +122,7 @@ class ControlPlane:
             run, version = found
             if ring.number != run.ring_no:
                 if redelivered and ring.number + 1 == run.ring_no and run.alive:
-                    self._world.bells.ring_run(_ring(run), run.next_at - self._world.clock.now())
+                    self._ring_run(run, run.next_at - self._world.clock.now())
                 return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
             return self._drive(run, version)
         except Conflict as lost:
@@ -148,22 +148,20 @@ class ControlPlane:
             if step is Step.SLEEP:
                 run = runs.rung(run)
                 self._world.lanes.save_run(run, version)
-                self._world.bells.ring_run(_ring(run), min(run.next_at - now, _LONGEST_HOP))
+                self._ring_run(run, run.next_at - now)
                 return f"{run.phase}: {run.reason}"
             moved = self._take(step, run, route, now)
             if moved.phase.final and not run.phase.final:
-                lane = self._world.lanes.end_run(moved, version)
+                self._world.lanes.end_run(moved, version)
                 self._note_end(moved)
-                self._ring_lane(lane, dt.timedelta(0))
                 run, version = self._reread(moved)
             else:
                 run, version = moved, self._world.lanes.save_run(moved, version)
 
     def _take(self, step: Step, run: Run, route: Route, now: dt.datetime) -> Run:
         """Take one step for a run; answers the run as it is after it, not saved yet."""
-        with self._world.telemetry.span(
-            f"{run.route} {step}", run.correlation, {"run": run.id, "attempt": run.attempt}
-        ):
+        facts = {"run": run.id, "attempt": run.attempt}
+        with self._world.telemetry.span(f"{run.route} {step}", run.correlation, facts):
             if step is Step.PREPARE:
                 return self._prepare(run, route, now)
             if step is Step.START:
@@ -268,6 +266,9 @@ class ControlPlane:
         return action
 
     def _tell(self, run: Run, route: Route) -> Run:
+        """Tell the end of a run: to its lane, which may start again, and as an event."""
+        if lane := self._world.lanes.lane(LaneKey(run.route, run.key)):
+            self._ring_lane(lane[0], dt.timedelta(0))
         event = requests.own_event(run, route, self._world.lanes.store_id, self._world.settings)
         self._intake.submit("sluice", [json.dumps(event)]).result()
         if self._world.publisher is not None:
@@ -300,8 +301,7 @@ class ControlPlane:
         if next_at is not None:
             self._world.due.insert(dataclasses.replace(due, at=next_at + GRACE, row=""))
         if stalled is not None:
-            ring_ = self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run
-            ring_(stalled)
+            (self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run)(stalled)
         self._world.due.delete(due)
         return stalled is not None
 
@@ -323,6 +323,9 @@ class ControlPlane:
         return now, Ring(due.lane, lane.generation, lane.ring_no)
 
     # -- small things ----------------------------------------------------------------------------------------------
+
+    def _ring_run(self, run: Run, delay: dt.timedelta) -> None:
+        self._world.bells.ring_run(_ring(run), min(delay, _LONGEST_HOP))
 
     def _ring_lane(self, lane: Lane, delay: dt.timedelta) -> None:
         self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no), min(delay, _LONGEST_HOP))

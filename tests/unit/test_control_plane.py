@@ -464,6 +464,23 @@ def test_a_wait_over_six_days_is_cut_into_hops(stages: list[Stage], days: int) -
     assert stage.runs()[0].created_at == NOON + wait
 
 
+def test_a_redelivered_message_of_a_run_that_waits_for_weeks_is_cut_into_hops_too(stages: list[Stage]) -> None:
+    patient = Retry(2, dt.timedelta(days=20), frozenset({Failure.TRANSIENT}))
+    broken = Plan(ends=Status.FAILED, failure=Failure.TRANSIENT)
+    stage = built(stages, dataclasses.replace(CURATE, retry=patient, emits=None), plans={1: broken})
+    stage.send(event("1"))
+    process = play_until(stage, Phase.WAITING)
+    (run,) = stage.runs()
+    ring = Ring(DEMAND, 1, run.ring_no - 1)
+    stage.bells.runs.clear()
+    assert process.control_plane.advance(ring).startswith("dropped")
+    assert stage.bells.runs == [], "a message that is only old sends nothing"
+    process.control_plane.advance(ring, redelivered=True)
+    ((due, sent),) = stage.bells.runs
+    assert sent == Ring(DEMAND, 1, run.ring_no)
+    assert due - stage.clock.now() == dt.timedelta(days=6)
+
+
 # -- the rules change while work is under way ----------------------------------------------------------------------
 
 

@@ -88,21 +88,23 @@ def calls() -> list[str]:
     return undisturbed(exclusive=False)
 
 
-def undisturbed(*, exclusive: bool) -> list[str]:
+def undisturbed(*, exclusive: bool, sweeping: bool = True) -> list[str]:
     wire, played = Wire(), stage(exclusive=exclusive)
     try:
-        played.play(wire)
+        played.play(wire, sweeping=sweeping)
         check(played)
     finally:
         played.close()
     return wire.places
 
 
-def disturbed(wires: Callable[[Stage], Iterator[Wire] | list[Wire]], *, exclusive: bool = False) -> str | None:
+def disturbed(
+    wires: Callable[[Stage], Iterator[Wire] | list[Wire]], *, exclusive: bool = False, sweeping: bool = True
+) -> str | None:
     """Play the scenario on these wires; answers what was wrong afterwards."""
     played = stage(exclusive=exclusive)
     try:
-        played.play(*wires(played))
+        played.play(*wires(played), sweeping=sweeping)
         check(played)
     except AssertionError as error:
         return str(error).splitlines()[0]
@@ -127,6 +129,17 @@ def test_a_process_that_dies_at_any_call_loses_and_doubles_nothing(after: bool, 
     places, wrong = undisturbed(exclusive=exclusive), []
     for number, place in enumerate(places, 1):
         said = disturbed(lambda _: [Fuse(number, after=after)], exclusive=exclusive)  # noqa: B023
+        wrong += [f"call {number}, {place}: {said}"] if said else []
+    assert wrong == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("exclusive", [False, True], ids=["shared", "exclusive"])
+def test_redelivery_alone_resumes_what_a_killed_process_had_in_hand(after: bool, exclusive: bool) -> None:
+    """The sweep is for what got lost; a message whose handler died is not lost, and nothing waits for a sweep."""
+    places, wrong = undisturbed(exclusive=exclusive, sweeping=False), []
+    for number, place in enumerate(places, 1):
+        said = disturbed(lambda _: [Fuse(number, after=after)], exclusive=exclusive, sweeping=False)  # noqa: B023
         wrong += [f"call {number}, {place}: {said}"] if said else []
     assert wrong == []
 
