@@ -1,7 +1,6 @@
 """What operators and programs can ask over HTTP; every answer is JSON."""
 
 import json
-import typing
 
 import azure.functions as func
 
@@ -22,7 +21,7 @@ def health(request: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="events", methods=["GET"], trigger_arg_name="request")
 def events(request: func.HttpRequest) -> func.HttpResponse:
     """The newest deliveries with their outcomes; `?outcome=` and `?limit=` narrow them."""
-    return _answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", "50")))
+    return _answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", 50)))
 
 
 @blueprint.function_name("runs")
@@ -53,10 +52,9 @@ def replay(request: func.HttpRequest) -> func.HttpResponse:
     return _answer(lambda: wiring.operations().replay(request.route_params["id"]))
 
 
-def _answer(ask: typing.Callable[[], object]) -> func.HttpResponse:
+def _answer(ask) -> func.HttpResponse:
     try:
         status, body = 200, ask()
     except (SluiceError, ValueError) as error:
-        status = {NotFound: 404, ValueError: 400}.get(type(error), 503)
-        body = {"error": str(error).splitlines()}
+        status, body = {NotFound: 404, ValueError: 400}.get(type(error), 503), {"error": str(error).splitlines()}
     return func.HttpResponse(json.dumps(body, default=str), status_code=status, mimetype="application/json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from localcloud import arm
 from localcloud.cloud import LOCATION, WORKSPACE_ID, Cloud, now
@@ -12,9 +12,6 @@ from localcloud.containers import Container, ContainerFailed, Containers
 from localcloud.documents import Document, Documents
 from localcloud.environments import EnvironmentFailed
 from localcloud.event_grid import EventGrid
-
-if TYPE_CHECKING:
-    from localcloud.online_endpoints import Assets
 
 READY_WITHIN = 90.0
 """Seconds that a container has until its readiness route must have answered."""
@@ -29,6 +26,13 @@ _DEFAULTS: Document = {
         "containerResourceLimits": {"cpu": "2", "memory": "2Gi"},
     },
 }
+
+
+class Assets(Protocol):
+    """Where a deployment's environment and model are looked up."""
+
+    def asset(self, identity: str) -> Document | None:
+        """The properties of the asset version with this resource id."""
 
 
 class OnlineDeployments:

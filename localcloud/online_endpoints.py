@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -14,17 +14,10 @@ from localcloud.cloud import LOCATION, WORKSPACE_ID, Cloud, now
 from localcloud.containers import Containers
 from localcloud.documents import Document, Documents
 from localcloud.event_grid import EventGrid
-from localcloud.online_deployments import OnlineDeployments
+from localcloud.online_deployments import Assets, OnlineDeployments
 from localcloud.online_ingress import Ingress
 
 _ENDPOINTS = f"{WORKSPACE_ID}/onlineEndpoints"
-
-
-class Assets(Protocol):
-    """Where a deployment's environment and model are looked up."""
-
-    def asset(self, identity: str) -> Document | None:
-        """The properties of the asset version with this resource id."""
 
 
 class OnlineEndpoints:

@@ -22,15 +22,16 @@ from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.actions.databricks_job import DatabricksJob
 from shared.actions.emit import Emit
 from shared.actions.release import Release
-from shared.actions.release_backends import Backends
-from shared.control_plane import ControlPlane, World
+from shared.control_plane import ControlPlane
 from shared.intake import Intake, IntakeLoop
 from shared.operations import Operations
 from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
+from shared.release_backends import Backends
 from shared.route_file import read as read_routes
 from shared.settings import PUBLIC_MANAGER, Settings
 from shared.settings import read as read_settings
 from shared.telemetry import Silence
+from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,10 +7,10 @@ has tagged a version of it with `azureml_job`, its version is the result `model_
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from shared.backends import Jobs, RegisteredModels, Submission
 from shared.runs import Failure, Observation, Remote, Status
 
 JSON = Mapping[str, Any]
@@ -37,48 +37,6 @@ _ENDS: Mapping[str, Status] = {
     "Failed": Status.FAILED,
     "Canceled": Status.CANCELLED,
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Submission:
-    """An Azure ML job to submit under a name that is its identity."""
-
-    name: str
-    pipeline: str
-    experiment: str
-    compute: str
-    inputs: JSON
-    tags: Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AzureMLJob:
-    """An Azure ML job as the workspace shows it."""
-
-    status: str
-    url: str | None = None
-    error_code: str | None = None
-    error: str = ""
-
-
-class Jobs(Protocol):
-    """Azure ML jobs.  Every call raises Unavailable or Refused."""
-
-    def job(self, name: str) -> AzureMLJob | None:
-        """A job, None when there is none."""
-
-    def submit(self, submission: Submission) -> AzureMLJob:
-        """Submit a job, or adopt the one that already has the name."""
-
-    def cancel(self, name: str) -> None:
-        """Ask a job to stop."""
-
-
-class RegisteredModels(Protocol):
-    """The model registry.  Raises Unavailable or Refused."""
-
-    def version_of(self, name: str, azureml_job: str) -> str | None:
-        """The version of a model that is tagged with a job's name, None when there is none."""
 
 
 class AzureMLPipeline:

@@ -6,11 +6,11 @@ the run stamps its commit's `userMetadata` with our run id, and that commit's ve
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from shared.backends import Databricks, DeltaLog
 from shared.errors import NotFound, Refused
 from shared.runs import Failure, Observation, Remote, Status
 
@@ -36,38 +36,6 @@ ENDINGS: Mapping[str, Failure] = dict.fromkeys(
 ) | {"TIMED_OUT": Failure.TIMEOUT}
 
 _CANCELLED = frozenset({"CANCELED", "USER_CANCELED"})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DatabricksRun:
-    """A Databricks run: `ended` is its termination code, `SUCCESS` or another, None while it is active."""
-
-    state: str
-    ended: str | None = None
-    message: str = ""
-
-
-class Databricks(Protocol):
-    """The workspace.  Every call raises Unavailable or Refused."""
-
-    def job(self, name: str) -> int:
-        """The id of the one job of this name."""
-
-    def run_now(self, job_id: int, token: str, parameters: Mapping[str, str]) -> int:
-        """The id of the one Databricks run of this token; it is started when there is none."""
-
-    def run(self, run_id: int) -> tuple[DatabricksRun, str | None] | None:
-        """A Databricks run and its page, None when it was deleted."""
-
-    def cancel(self, run_id: int) -> None:
-        """Ask a Databricks run to stop."""
-
-
-class DeltaLog(Protocol):
-    """Commits of Delta tables."""
-
-    def version_stamped(self, uri: str, user_metadata: str) -> int | None:
-        """The newest version whose commit carries this `userMetadata`, None when there is none.  Raises Unavailable."""
 
 
 class DatabricksJob:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from shared.actions.release_backends import Answer, Golden, Scoring
+from shared.release_backends import Answer, Golden, Scoring
 from shared.release_facts import Checks, Limits
 
 _MALFORMED = b'{"this is": "not a scoring request"}'

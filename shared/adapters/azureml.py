@@ -12,10 +12,10 @@ from azure.ai.ml.entities import Component, Job
 from azure.ai.ml.exceptions import MlException
 from azure.core.credentials import TokenCredential
 
-from shared.actions.azureml_pipeline import AzureMLJob, Submission
 from shared.adapters.azureml_client import calling_azure_ml, connect, word
 from shared.adapters.azureml_history import RunHistory
 from shared.adapters.online_endpoints import OnlineEndpoints
+from shared.backends import AzureMLJob, Submission
 from shared.errors import NotFound, Refused
 
 

@@ -23,7 +23,7 @@ from databricks.sdk.errors import (
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import Run, RunNowResponse, RunResultState
 
-from shared.actions.databricks_job import DatabricksRun
+from shared.backends import DatabricksRun
 from shared.errors import Refused, SluiceError, Unavailable
 
 _AZURE_DATABRICKS = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"

@@ -6,8 +6,8 @@ import time
 
 import requests
 
-from shared.actions.release_backends import Answer
 from shared.errors import Unavailable
+from shared.release_backends import Answer
 
 _PATIENCE = (5.0, 60.0)  # seconds to connect, and between two bytes of the answer
 

@@ -11,9 +11,9 @@ from azure.ai.ml.entities import Model
 from azure.identity import ManagedIdentityCredential
 
 from localcloud.cloud import RESOURCE_GROUP, SUBSCRIPTION, WORKSPACE, Cloud
-from shared.actions.azureml_pipeline import AzureMLJob, Submission
 from shared.adapters.azureml import AzureML, open_workspace
 from shared.adapters.azureml_client import connect
+from shared.backends import AzureMLJob, Submission
 from shared.errors import Refused
 from tests.localcloud.running import eventually
 

@@ -16,8 +16,8 @@ from localcloud.cloud import Cloud
 from localcloud.databricks import Databricks
 from localcloud.environments import Environments
 from localcloud.processes import Processes
-from shared.actions.databricks_job import DatabricksRun
 from shared.adapters.databricks import Workspace
+from shared.backends import DatabricksRun
 from shared.errors import Refused, Unavailable
 from tests.localcloud.running import Stop, eventually, running
 

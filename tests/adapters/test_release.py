@@ -14,7 +14,6 @@ from azure.storage.blob import BlobServiceClient
 
 from localcloud.cloud import LAKE_ACCOUNT, LOCATION, RESOURCE_GROUP, SUBSCRIPTION, WORKSPACE, Cloud
 from shared.actions.release import Release
-from shared.actions.release_backends import Backends
 from shared.adapters.azureml import open_workspace
 from shared.adapters.azureml_client import connect
 from shared.adapters.container_instances import ContainerInstances
@@ -24,6 +23,7 @@ from shared.adapters.memory import SystemClock
 from shared.adapters.registry import Registry
 from shared.adapters.scoring import Scoring
 from shared.errors import Refused, Unavailable
+from shared.release_backends import Backends
 from shared.release_facts import Limits, Plan
 from shared.runs import Observation, Status
 from tests.azurites import Azurite

@@ -9,7 +9,7 @@ from tests.contract.conftest import Store
 
 
 def test_a_record_is_read_back_by_its_reference_as_it_was_written(store: Store) -> None:
-    records = [{"kind": "delivery", "raw": text} for text in ('{"a": 1.0}', "ünï\n\u2028code", '"\\ud800"')]
+    records = [{"kind": "payload", "raw": text} for text in ('{"a": 1.0}', "ünï\n\u2028code", '"\\ud800"')]
     references = store.wait(store.journal.append(records))
     assert [store.journal.read(reference) for reference in references] == records
 
@@ -28,12 +28,12 @@ def test_a_scan_gives_the_references_that_append_gave(store: Store) -> None:
 
 def test_a_large_payload_is_kept_whole(store: Store) -> None:
     raw = "x" * 1_500_000
-    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    (reference,) = store.wait(store.journal.append([{"kind": "payload", "raw": raw}]))
     assert store.journal.read(reference)["raw"] == raw
 
 
 def test_many_records_of_one_append_may_be_larger_than_a_block(store: Store) -> None:
-    references = store.wait(store.journal.append([{"kind": "delivery", "raw": "y" * 900_000} for _ in range(6)]))
+    references = store.wait(store.journal.append([{"kind": "payload", "raw": "y" * 900_000} for _ in range(6)]))
     assert all(len(str(store.journal.read(reference)["raw"])) == 900_000 for reference in references)
 
 
@@ -47,11 +47,11 @@ def test_a_reference_to_nothing_is_not_found(store: Store, reference: str) -> No
 def test_a_payload_just_below_the_limit_is_kept_whatever_its_letters(store: Store, letter: str) -> None:
     """Escaped, a letter takes up to twelve bytes: the line is far longer than the payload."""
     raw = letter * 999_999
-    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    (reference,) = store.wait(store.journal.append([{"kind": "payload", "raw": raw}]))
     assert store.journal.read(reference)["raw"] == raw
 
 
 def test_a_large_payload_may_hold_a_lone_surrogate(store: Store) -> None:
     raw = "\ud800" * 1_200_000
-    (reference,) = store.wait(store.journal.append([{"kind": "delivery", "raw": raw}]))
+    (reference,) = store.wait(store.journal.append([{"kind": "payload", "raw": raw}]))
     assert store.journal.read(reference)["raw"] == raw

@@ -20,7 +20,7 @@ from typing import Any
 
 from shared.adapters import queues
 from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes, MemorySets
-from shared.control_plane import ControlPlane, World
+from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
 from shared.intake import Intake, Receipt
 from shared.lanes import LaneKey
@@ -29,6 +29,7 @@ from shared.ports import Action, Guard, Ring
 from shared.routing import Route, Routes
 from shared.runs import Failure, Observation, Remote, Run, Status
 from shared.telemetry import Recording
+from shared.world import World
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 SWEEP = dt.timedelta(seconds=30)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.actions.release import Release
-from shared.actions.release_backends import Answer, Backends
 from shared.errors import NotFound, Unavailable
+from shared.release_backends import Answer, Backends
 from shared.release_facts import Deployment, Endpoint, Group, Limits, Plan
 from shared.runs import Observation, Status
 

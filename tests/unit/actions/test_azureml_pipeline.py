@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.actions.azureml_pipeline import AzureMLJob, AzureMLPipeline, Submission
+from shared.actions.azureml_pipeline import AzureMLPipeline
+from shared.backends import AzureMLJob, Submission
 from shared.errors import Unavailable
 from shared.runs import Failure, Observation, Remote, Status
 

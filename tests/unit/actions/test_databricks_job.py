@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.actions.databricks_job import DatabricksJob, DatabricksRun
+from shared.actions.databricks_job import DatabricksJob
+from shared.backends import DatabricksRun
 from shared.errors import Refused, Unavailable
 from shared.runs import Failure, Remote, Status
 

@@ -1,0 +1,83 @@
+"""What the actions ask of Databricks and Azure ML, as small protocols, and the values that they exchange."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+JSON = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DatabricksRun:
+    """A Databricks run: `ended` is its termination code, `SUCCESS` or another, None while it is active."""
+
+    state: str
+    ended: str | None = None
+    message: str = ""
+
+
+class Databricks(Protocol):
+    """The workspace.  Every call raises Unavailable or Refused."""
+
+    def job(self, name: str) -> int:
+        """The id of the one job of this name."""
+
+    def run_now(self, job_id: int, token: str, parameters: Mapping[str, str]) -> int:
+        """The id of the one Databricks run of this token; it is started when there is none."""
+
+    def run(self, run_id: int) -> tuple[DatabricksRun, str | None] | None:
+        """A Databricks run and its page, None when it was deleted."""
+
+    def cancel(self, run_id: int) -> None:
+        """Ask a Databricks run to stop."""
+
+
+class DeltaLog(Protocol):
+    """Commits of Delta tables."""
+
+    def version_stamped(self, uri: str, user_metadata: str) -> int | None:
+        """The newest version whose commit carries this `userMetadata`, None when there is none.  Raises Unavailable."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """An Azure ML job to submit under a name that is its identity."""
+
+    name: str
+    pipeline: str
+    experiment: str
+    compute: str
+    inputs: JSON
+    tags: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AzureMLJob:
+    """An Azure ML job as the workspace shows it."""
+
+    status: str
+    url: str | None = None
+    error_code: str | None = None
+    error: str = ""
+
+
+class Jobs(Protocol):
+    """Azure ML jobs.  Every call raises Unavailable or Refused."""
+
+    def job(self, name: str) -> AzureMLJob | None:
+        """A job, None when there is none."""
+
+    def submit(self, submission: Submission) -> AzureMLJob:
+        """Submit a job, or adopt the one that already has the name."""
+
+    def cancel(self, name: str) -> None:
+        """Ask a job to stop."""
+
+
+class RegisteredModels(Protocol):
+    """The model registry.  Raises Unavailable or Refused."""
+
+    def version_of(self, name: str, azureml_job: str) -> str | None:
+        """The version of a model that is tagged with a job's name, None when there is none."""

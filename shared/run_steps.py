@@ -1,0 +1,164 @@
+"""The steps of a run, done through the ports: each answers the run as it is after the step, not saved yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from shared import manifests, requests, runs
+from shared.errors import NotFound, Refused, Unavailable
+from shared.events import Event, parse
+from shared.intake import IntakeLoop
+from shared.lanes import LaneKey
+from shared.manifests import Manifest
+from shared.ports import Action, Ring
+from shared.routing import Route
+from shared.runs import Observation, Remote, Run, Status, Step
+from shared.templates import Missing
+from shared.world import World
+
+
+class RunSteps:
+    """Does what `runs.step` says is next."""
+
+    def __init__(self, intake: IntakeLoop, world: World) -> None:
+        self._intake, self._world = intake, world
+
+    def take(self, step: Step, run: Run, route: Route, now: dt.datetime) -> Run:
+        """Take one step for a run.  Raises Unavailable when the store could not do its part."""
+        facts = {"run": run.id, "attempt": run.attempt}
+        with self._world.telemetry.span(f"{run.route} {step}", run.correlation, facts):
+            if step is Step.PREPARE:
+                return self._prepare(run, route, now)
+            if step is Step.START:
+                return self._start(run, route, now)
+            if step is Step.OBSERVE:
+                return self._observe(run, route, now)
+            if step is Step.CANCEL:
+                return runs.cancelling(run, route.timeout, now)
+            if step is Step.RETRY:
+                request = requests.numbered(run.request or {}, self._world.lanes.store_id, run, run.attempt + 1)
+                return runs.retried(run, request, now)
+            return self._tell(run, route)
+
+    def _prepare(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        if not route.types:
+            return runs.refused(run, f"routes.yaml has no route {run.route} any more", now)
+        try:
+            manifest, address = self._manifest(run, route)
+        except NotFound as error:
+            return runs.refused(run, f"the set cannot be read back: {error}", now)
+        held = {"url": address, "sha256": manifest.sha256, "count": len(manifest.events)}
+        entries = manifest.proceeds()
+        if not entries:
+            reasons = sorted({str(entry["guard"].get("reason")) for entry in manifest.events})
+            return runs.skipped(run, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
+        newest = entries[-1]
+        event = self._event(newest)
+        chain = requests.correlation(event, newest["identity"])
+        try:
+            frozen = requests.freeze(run, route, held, event, newest["bindings"], chain, self._world.settings)
+        except Missing as missing:
+            return runs.refused(run, f"the route's options need {missing.name}, which has no value", now)
+        request = requests.numbered(frozen, self._world.lanes.store_id, run, run.attempt)
+        return runs.prepared(run, held, request, chain, now)
+
+    def _manifest(self, run: Run, route: Route) -> tuple[Manifest, str]:
+        """The run's manifest; what was written first stands, with what the guard saw then."""
+        lane = LaneKey(run.route, run.key)
+        events = self._world.lanes.events(lane, run.generation)
+        guard = self._world.guards[route.guard] if route.guard else None
+        seen = {
+            event.identity: guard.observe(event.bindings, self._world.journal.read(event.reference))
+            for event in events
+            if guard is not None
+        }
+        name = manifests.name(run, lane.partition)
+        address = self._world.sets.write(name, manifests.build(run, events, seen).body)
+        return Manifest(self._world.sets.read(name)), address
+
+    def _start(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        request = run.request or {}
+        try:
+            remote = self._action(request).start(request)
+        except Refused as error:
+            return runs.refused(run, str(error), now)
+        except Unavailable as error:
+            return runs.unstarted(run, str(error), now, error.retry_after, route.timeout)
+        except Exception as error:
+            return runs.unstarted(run, self._unexpected(run, error), now, None, route.timeout)
+        self._world.telemetry.event("run started", run.correlation, {"run": run.id, "remote": remote.id})
+        return runs.started(run, remote, self._world.clock.now())
+
+    def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
+        request = run.request or {}
+        if run.remote is None:
+            return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
+        try:
+            action = self._action(request)
+        except Refused as error:
+            return runs.refused(run, f"{error} any more: {run.remote.id} is left alone, nobody watches it", now)
+        try:
+            seen = action.observe(request, run.remote, run.progress)
+            if run.ending and seen.status is Status.ACTIVE:
+                seen = _cancel(action, request, run.remote, seen)
+        except Unavailable as error:
+            return runs.unobserved(run, str(error), now, error.retry_after)
+        except Refused as error:  # the work may live on: only the backend's own word ends it
+            return runs.unobserved(run, f"it may not be looked at: {error}", now)
+        except Exception as error:
+            return runs.unobserved(run, self._unexpected(run, error), now)
+        return runs.observed(run, seen, now, route.retry)
+
+    def exclusive(self, run: Run) -> bool:
+        """Whether the run's calls must be made under its lease."""
+        action = self._world.actions.get(str((run.request or {}).get("action")))
+        return action is not None and action.exclusive
+
+    def _unexpected(self, run: Run, error: Exception) -> str:
+        """A fault in an action leaves the outcome unknown, like an answer that was lost; it is told, never hidden."""
+        said = f"unexpected {type(error).__name__}: {error}"
+        logging.exception("run %s: %s", run.id, said)
+        self._world.telemetry.event("unexpected error", run.correlation, {"run": run.id, "error": said})
+        return said
+
+    def _action(self, request: Mapping[str, Any]) -> Action:
+        action = self._world.actions.get(str(request.get("action")))
+        if action is None:
+            raise Refused(f"there is no action {request.get('action')!r}")
+        return action
+
+    def _tell(self, run: Run, route: Route) -> Run:
+        """Tell the end of a run: to its lane, which may start again, and as an event."""
+        if found := self._world.lanes.lane(LaneKey(run.route, run.key)):
+            lane = found[0]
+            self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no))
+        event = requests.own_event(run, route, self._world.lanes.store_id, self._world.settings)
+        self._intake.submit("sluice", [json.dumps(event)]).result()
+        if self._world.publisher is not None:
+            self._world.publisher.publish(event)
+        return runs.told(run)
+
+    def note_end(self, run: Run) -> None:
+        """Tell telemetry that a run has ended."""
+        facts = {"run": run.id, "phase": run.phase, "reason": run.reason, "attempt": run.attempt}
+        self._world.telemetry.event("run ended", run.correlation, facts)
+        lasted = (run.ended_at or run.created_at) - run.created_at
+        self._world.telemetry.metric("run seconds", lasted.total_seconds(), {"route": run.route, "phase": run.phase})
+
+    def _event(self, entry: Mapping[str, Any]) -> Event | None:
+        read = parse(str(self._world.journal.read(entry["journal"])["raw"]))
+        return next((event for event in read if isinstance(event, Event) and event.identity == entry["identity"]), None)
+
+
+def _cancel(action: Action, request: Mapping[str, Any], remote: Remote, seen: Observation) -> Observation:
+    """Ask the backend to stop; where it refuses, the slot is held until the work ends by itself."""
+    try:
+        action.cancel(request, remote)
+    except Refused as error:
+        return dataclasses.replace(seen, reason=f"{seen.reason}; it could not be cancelled: {error}")
+    return seen
