@@ -15,13 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from azure.core.exceptions import ResourceExistsError
-from azure.storage.blob import BlobServiceClient
-
 from demo.report import StepFailed
-from localcloud.cloud import LAKE_ACCOUNT, LAKE_KEY, ROOT, Cloud
+from localcloud.cloud import ROOT, Cloud
 
-CONTAINERS = ("bronze", "silver", "gold")
 UP_WITHIN = 120.0
 DOWN_WITHIN = 30.0
 
@@ -59,14 +55,6 @@ class Stage:
         self._is_ours = True
         # Every client of this process, the Delta library included, reads these.
         os.environ.update(self.cloud.app_settings() | self.cloud.workload_environment())
-        self._make_containers()
-
-    def _make_containers(self) -> None:
-        """The lake's containers, which a deployment would have made."""
-        with BlobServiceClient(f"{self.cloud.url('lake')}/{LAKE_ACCOUNT}", credential=LAKE_KEY) as lake:
-            for container in CONTAINERS:
-                with contextlib.suppress(ResourceExistsError):
-                    lake.create_container(container)
 
     def check(self) -> None:
         """Raise StepFailed when the cloud has ended."""

@@ -25,6 +25,7 @@ WORKSPACE = "mlw-sluice"
 REGISTRY = "acrsluice"
 LAKE_ACCOUNT = "devstoreaccount1"
 LAKE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+LAKE_CONTAINERS = ("bronze", "silver", "gold", "azureml")
 STORE_ACCOUNT = "sluicestore"
 STORE_KEY = "c2x1aWNlLXN0b3JlLWtleS1vZi10aGUtbG9jYWwtY2xvdWQtb25seS0wMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OQ=="
 TOPIC = "sluice"
@@ -147,6 +148,8 @@ class Cloud:
             "SSL_CERT_FILE": str(self.ca_bundle),
             "IDENTITY_ENDPOINT": f"{self.url('identity')}/msi/token",
             "IDENTITY_HEADER": "local",
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",  # not what a developer happens to be signed in with
+            "NO_PROXY": "127.0.0.1,localhost",
         }
 
     def workload_environment(self) -> dict[str, str]:

@@ -15,7 +15,8 @@ from azure.storage.blob.aio import BlobServiceClient
 from yarl import URL
 
 from localcloud import lake_events
-from localcloud.cloud import LAKE_ACCOUNT, LAKE_KEY, STORAGE_ID, Cloud
+from localcloud.blob_files import BlobFiles
+from localcloud.cloud import LAKE_ACCOUNT, LAKE_CONTAINERS, LAKE_KEY, STORAGE_ID, Cloud
 from localcloud.event_grid import EventGrid
 from localcloud.lake_events import Change
 
@@ -39,6 +40,13 @@ class LakeFront:
     def routes(self) -> list[web.RouteDef]:
         """Everything: the front knows no blob API of its own."""
         return [web.route("*", "/{path:.*}", self._handle)]
+
+    async def start(self) -> None:
+        """Make the lake's containers, as a deployment would have."""
+        files = BlobFiles(self._cloud, "azurite_blob")
+        for container in LAKE_CONTAINERS:
+            await files.ensure(container)
+        await files.close()
 
     async def close(self) -> None:
         """Close the connections to Azurite."""

@@ -71,7 +71,7 @@ class Services:
         build = RegistryBuild(cloud, registry, environments)
         databricks = Databricks(cloud, environments, self._processes)
         lake = LakeFront(cloud, grid)
-        self._starting: list[Any] = [databricks, machine_learning, build, instances, endpoints]
+        self._starting: list[Any] = [lake, databricks, machine_learning, build, instances, endpoints]
         self._closing[:0] = [databricks, machine_learning, build, instances, endpoints, containers, registry, lake]
         metadata = [web.get("/metadata/endpoints", self._metadata)]
         return {

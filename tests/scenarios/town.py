@@ -85,8 +85,6 @@ class Town:
         self._webhook = webhook(self.cloud)
         keys = json.loads((self.cloud.home / "host" / "keys.json").read_text(encoding="utf-8"))
         self._key = keys["keys"]["host"]["default"]
-        for container in ("bronze", "silver", "gold"):
-            self.lake.create_container(container)
 
     def _is_up(self) -> bool:
         said = self._log.read_text(encoding="utf-8")
