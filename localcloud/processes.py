@@ -68,7 +68,7 @@ class Processes:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                env=os.environ | dict(env) | {MARK: str(self._home)},
+                env=_inherited() | dict(env) | {MARK: str(self._home)},
                 cwd=cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -178,3 +178,8 @@ def _ask(asked: Iterable[psutil.Process], send: Callable[[psutil.Process], None]
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _inherited() -> dict[str, str]:
+    """This process's variables, but for the one that azure-ai-ml sets in whoever used it: it names another cloud."""
+    return {name: value for name, value in os.environ.items() if name != "AZUREML_CURRENT_CLOUD"}
