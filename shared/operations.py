@@ -144,17 +144,19 @@ class Operations:
             return Delivery(reference, record, Outcome.REJECTED, str(record["rejected"]))
         if not record["matches"]:
             return Delivery(reference, record, Outcome.IGNORED, str(record["reason"]))
-        reasons, routed = [], False
+        reasons, outcomes = [], {Outcome.REJECTED}
         for found in record["matches"]:
             absorbed = self._lanes.absorbed_as(LaneKey(found["route"], found["key"]), record["identity"])
             if absorbed is None:
-                reasons.append(f"{found['route']}: not absorbed, so it was never acknowledged")
+                reasons.append(f"{found['route']}: not absorbed: it was refused, or never acknowledged")
             elif absorbed[1] == reference:
-                routed = True
+                outcomes.add(Outcome.ROUTED)
                 reasons.append(f"{found['route']}: lane {found['key']}, generation {absorbed[0]}")
             else:
+                outcomes.add(Outcome.DUPLICATE)
                 reasons.append(f"{found['route']}: duplicate of {absorbed[1]}")
-        return Delivery(reference, record, Outcome.ROUTED if routed else Outcome.DUPLICATE, "; ".join(reasons))
+        best = min(outcomes, key=(Outcome.ROUTED, Outcome.DUPLICATE, Outcome.REJECTED).index)
+        return Delivery(reference, record, best, "; ".join(reasons))
 
     def _explanation(self, deliveries: list[Delivery]) -> Explanation:
         records: dict[str, list[JSON]] = {}

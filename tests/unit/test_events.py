@@ -435,3 +435,10 @@ def test_any_json_is_read_or_rejected_element_by_element(body: Any) -> None:
     read = parse(json.dumps(body))
     check(read)
     assert len(read) == (len(body) if isinstance(body, list) and body else 1)
+
+
+def test_each_event_of_a_batch_is_kept_to_the_letter() -> None:
+    first = '{"id": "a",  "eventType":"T.X", "data": {"n": 1.50, "s": "],\\u00e4"}}'
+    second = '{"id":"b","eventType":"T.X"}'
+    read = parse(f" [ {first} ,\n{second}, 7 ]")
+    assert [item.raw for item in read] == [first, second, "7"]

@@ -126,7 +126,7 @@ def test_a_delivery_that_was_never_acknowledged_says_so(stage: Stage) -> None:
     with pytest.raises(Unavailable):
         process.loop.submit("event_grid", [event("1")]).result()
     (row,) = process.operations.events()
-    assert row["reason"] == "curate: not absorbed, so it was never acknowledged"
+    assert row["reason"] == "curate: not absorbed: it was refused, or never acknowledged"
 
 
 # -- runs, lanes, health -------------------------------------------------------------------------------------------
