@@ -75,8 +75,8 @@ class Progress:
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(width=1)
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, min_width=24)
+        table.add_column(justify="right", no_wrap=True, min_width=7)
         table.add_column(style="bright_black", overflow="ellipsis", no_wrap=True)
         for step in list(self.report.steps):
             table.add_row(self._mark(step), step.title, f"{step.elapsed:.1f} s", self._about(step))
