@@ -73,11 +73,11 @@ class Progress:
                 sys.stdout.flush()
 
     def __rich__(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2, 0, 0))
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(width=1)
-        table.add_column(no_wrap=True, min_width=24)
-        table.add_column(justify="right", no_wrap=True, min_width=7)
-        table.add_column(style="bright_black", overflow="ellipsis", no_wrap=True)
+        table.add_column(no_wrap=True, width=26)
+        table.add_column(justify="right", no_wrap=True, width=7)
+        table.add_column(style="bright_black", overflow="ellipsis", no_wrap=True, ratio=1)
         for step in list(self.report.steps):
             table.add_row(self._mark(step), step.title, f"{step.elapsed:.1f} s", self._about(step))
         return Group(table, Text(f"\n  {self.report.seconds:.0f} s so far; Ctrl-C ends it cleanly", "bright_black"))
