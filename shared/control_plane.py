@@ -20,11 +20,12 @@ from shared.lanes import Lane, LaneKey
 from shared.ports import Due, Ring
 from shared.routing import Route, Routes
 from shared.run_steps import RunSteps
-from shared.runs import Run, Step
+from shared.runs import Ending, EndingKind, Phase, Run, Step
 from shared.world import World
 
 _AGAIN = dt.timedelta(seconds=5)
 _LONGEST_HOP = dt.timedelta(days=6)
+_TRIES = 10
 _EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
 
 
@@ -75,7 +76,13 @@ class ControlPlane:
             self._world.lanes.save_lane(waiting, version)
             self._ring_lane(waiting, decision.until - now)
         elif isinstance(decision, lanes.Start):
-            self._hand_over(lane, version, decision.reason, now)
+            run = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now, lane.carried)
+            self._hand_over(lanes.handed_over(lane), version, run, now)
+        elif isinstance(decision, lanes.Skip):
+            run = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now)
+            self._hand_over(lanes.skipped_over(lane), version, runs.passed_over(run, decision.reason, now), now)
+        elif isinstance(decision, lanes.Supersede):
+            self._end_early(LaneKey(lane.route, lane.key), lane.slot or 0, EndingKind.SUPERSEDED, decision.reason)
         return decision.reason
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
@@ -86,11 +93,62 @@ class ControlPlane:
         if found and found[0].alive:
             self._ring_run(found[0], dt.timedelta(0))
 
-    def _hand_over(self, lane: Lane, version: str, reason: str, now: dt.datetime) -> None:
-        run = runs.opened(lane.route, lane.key, lane.generation, reason, now)
-        self._world.due.insert(Due(now + GRACE, lane.name, lane.generation))
-        self._world.lanes.hand_over(lanes.handed_over(lane), version, run)
+    def _hand_over(self, lane: Lane, version: str, run: Run, now: dt.datetime) -> None:
+        self._world.due.insert(Due(now + GRACE, lane.name, run.generation))
+        self._world.lanes.hand_over(lane, version, run)
         self.advance(_ring(run))
+
+    # -- ending early, and again -------------------------------------------------------------------------------------
+
+    def cancel(self, run_id: str) -> str:
+        """Cancel a run, its remote work too; answers what was done.  Raises NotFound, ValueError when it has ended."""
+        run = self._named(run_id)
+        return self._end_early(
+            LaneKey(run.route, run.key), run.generation, EndingKind.CANCELLED, "an operator cancelled it"
+        )
+
+    def retry(self, run_id: str) -> str:
+        """Work on the set of a run that has ended badly again, together with whatever its lane has collected.
+
+        Raises NotFound; ValueError when the run has succeeded or has not ended; Conflict when the lane is busy moving.
+        """
+        run = self._named(run_id)
+        if not run.phase.final or run.phase is Phase.SUCCEEDED:
+            raise ValueError(
+                f"run {run_id} is {run.phase}: only a run that has failed or was stopped is worked on again"
+            )
+        found = self._world.lanes.lane(LaneKey(run.route, run.key))
+        if found is None:
+            raise NotFound(f"run {run_id} has no lane any more")
+        lane = lanes.asked(found[0], run.generation)
+        self._world.due.insert(Due(self._world.clock.now() + GRACE, lane.name))
+        self._world.lanes.save_lane(lane, found[1])
+        self._ring_lane(lane, dt.timedelta(0))
+        return f"the set of run {run_id} joins generation {lane.generation} of its lane"
+
+    def _named(self, run_id: str) -> Run:
+        found = next((run for run in self._world.lanes.all_runs() if run.id == run_id), None)
+        if found is None:
+            raise NotFound(f"there is no run {run_id!r}")
+        return found
+
+    def _end_early(self, lane: LaneKey, generation: int, kind: EndingKind, reason: str) -> str:
+        """Mark a run as ending and ring it; whoever drives it now loses its write and drops out."""
+        for _ in range(_TRIES):
+            found = self._world.lanes.run(lane, generation)
+            if found is None:
+                raise NotFound(f"lane {lane.route}/{lane.key} has no run of generation {generation}")
+            ended = runs.ended_early(found[0], Ending(kind, reason), self._world.clock.now())
+            try:
+                if ended.phase.final:
+                    self._world.lanes.end_run(ended, found[1])
+                else:
+                    self._world.lanes.save_run(ended, found[1])
+            except Conflict:
+                continue
+            self._ring_run(ended, dt.timedelta(0))
+            return f"run {ended.id} is {ended.phase}: {reason}"
+        raise Unavailable(f"run {lane.route}/{lane.key}/{generation} moves too fast to be stopped; try again")
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
@@ -173,9 +231,11 @@ class ControlPlane:
             late = run.next_at <= now
             return max(now, run.next_at), Ring(due.lane, due.generation, run.ring_no) if late else None
         row = self._world.lanes.lane(due.lane)
-        if row is None or self._world.lanes.collected(due.lane, row[0].generation) is None:
+        if row is None:
             return None, None
         lane = row[0]
+        if not lane.asked and self._world.lanes.collected(due.lane, lane.generation) is None:
+            return None, None
         if lane.slot is not None or (lane.wake_at and lane.wake_at > now):
             return max(now, lane.wake_at or now), None
         return now, Ring(due.lane, lane.generation, lane.ring_no)

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from shared.lanes import Collected, Lane, LaneKey
-from shared.runs import Observation, Remote, Run
+from shared.observations import Observation, Remote
+from shared.runs import Run
 
 JSON = Mapping[str, Any]
 

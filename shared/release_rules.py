@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.observations import Failure
 from shared.release_facts import RUN_TAG, Deployment, Facts, Plan
 from shared.release_verdicts import Act, Done, Effect, Fail, Next, Verdict, Wait
-from shared.runs import Failure
 
 JSON = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from shared.runs import Failure
+from shared.observations import Failure
 
 JSON = Mapping[str, Any]
 

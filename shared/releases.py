@@ -20,9 +20,9 @@ from typing import Any
 
 from shared import release_rules as rules
 from shared import release_traffic as production
+from shared.observations import Failure, Status
 from shared.release_facts import Facts, Plan, elapsed
 from shared.release_verdicts import Act, Done, Effect, Fail, Next, Verdict, Wait
-from shared.runs import Failure, Status
 
 JSON = Mapping[str, Any]
 

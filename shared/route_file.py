@@ -14,10 +14,11 @@ from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES
 from shared.filters import Filter
 from shared.filters import fault as filter_fault
-from shared.lanes import Flow
+from shared.lanes import Busy, Flow
+from shared.observations import Failure
 from shared.requests import ROOTS
 from shared.routing import Emits, Route, Routes, SubjectPattern
-from shared.runs import Failure, Retry
+from shared.runs import Retry
 from shared.templates import faults, names
 
 OptionFaults = Callable[[Mapping[str, Any]], list[str]]
@@ -25,7 +26,7 @@ OptionFaults = Callable[[Mapping[str, Any]], list[str]]
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 1000 * _UNITS["d"]
 _MATCHING = ("events", "subject", "where", "key", "guard")
-_FLOWING = ("settle", "settle_max", "concurrency", "when_busy", "retry", "timeout")
+_FLOWING = ("settle", "settle_max", "batch_max", "concurrency", "when_busy", "cooldown", "retry", "timeout")
 _ACTING = ("action", "with", "emits")
 _KEYS = frozenset((*_MATCHING, *_FLOWING, *_ACTING))
 _EVENT_ROOTS = frozenset({"id", "source", "topic", "subject", "type", "eventtype", "data"})
@@ -82,9 +83,8 @@ class _Reader:
             body = {}
         for key in sorted(set(map(str, body)) - _KEYS):
             self._fault(name, key, f"there is no such key; the keys are {', '.join(sorted(_KEYS))}")
-        for key, only in (("concurrency", 1), ("when_busy", "collect")):
-            if body.get(key, only) != only or isinstance(body.get(key), bool):
-                self._fault(name, key, f"{body[key]!r} is not supported: only {only}")
+        if body.get("concurrency", 1) != 1 or isinstance(body.get("concurrency"), bool):
+            self._fault(name, "concurrency", f"{body['concurrency']!r} is not supported: only 1")
         subject = self._subject(name, body)
         captures = frozenset(subject.regex.groupindex) if subject else frozenset()
         action = str(body.get("action"))
@@ -185,7 +185,27 @@ class _Reader:
         longest = self._duration(name, "settle_max", body["settle_max"]) if "settle_max" in body else settle * 10
         if longest < settle:
             self._fault(name, "settle_max", f"{longest} is shorter than settle, {settle}: it would never settle")
-        return Flow(settle, longest)
+        for key in ("settle_max", "batch_max"):
+            if key in body and not settle:
+                self._fault(name, key, "makes no sense without settle: a lane that does not settle starts at once")
+        cooldown = self._duration(name, "cooldown", body.get("cooldown", "0s"))
+        return Flow(settle, longest, self._batch_max(name, body), cooldown, self._when_busy(name, body))
+
+    def _batch_max(self, name: str, body: Mapping[str, Any]) -> int | None:
+        most = body.get("batch_max")
+        if most is None:
+            return None
+        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+            self._fault(name, "batch_max", f"{most!r} is not a whole number of events, at least 1")
+            return None
+        return most
+
+    def _when_busy(self, name: str, body: Mapping[str, Any]) -> Busy:
+        wanted = body.get("when_busy", str(Busy.COLLECT))
+        if not isinstance(wanted, str) or wanted not in set(Busy):
+            self._fault(name, "when_busy", f"{wanted!r} is none of {', '.join(Busy)}")
+            return Busy.COLLECT
+        return Busy(wanted)
 
     def _guard(self, name: str, body: Mapping[str, Any]) -> str | None:
         guard = body.get("guard")

@@ -15,9 +15,10 @@ from shared.events import Event, parse
 from shared.intake import IntakeLoop
 from shared.lanes import LaneKey
 from shared.manifests import Manifest
+from shared.observations import Observation, Remote, Status
 from shared.ports import Action, Ring
 from shared.routing import Route
-from shared.runs import Observation, Remote, Run, Status, Step
+from shared.runs import Run, Step
 from shared.templates import Missing
 from shared.world import World
 
@@ -70,7 +71,8 @@ class RunSteps:
     def _manifest(self, run: Run, route: Route) -> tuple[Manifest, str]:
         """The run's manifest; what was written first stands, with what the guard saw then."""
         lane = LaneKey(run.route, run.key)
-        events = self._world.lanes.events(lane, run.generation)
+        sets = (*run.carries, run.generation)
+        events = [event for generation in sets for event in self._world.lanes.events(lane, generation)]
         guard = self._world.guards[route.guard] if route.guard else None
         seen = {
             event.identity: guard.observe(event.bindings, self._world.journal.read(event.reference))
@@ -104,7 +106,7 @@ class RunSteps:
             return runs.refused(run, f"{error} any more: {run.remote.id} is left alone, nobody watches it", now)
         try:
             seen = action.observe(request, run.remote, run.progress)
-            if run.ending and seen.status is Status.ACTIVE:
+            if run.ending is not None and seen.status is Status.ACTIVE:
                 seen = _cancel(action, request, run.remote, seen)
         except Unavailable as error:
             return runs.unobserved(run, str(error), now, error.retry_after)

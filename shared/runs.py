@@ -18,6 +18,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from shared.observations import Failure, Observation, Remote, Status
+
 JSON = Mapping[str, Any]
 
 LEASE = dt.timedelta(seconds=60)
@@ -56,51 +58,28 @@ MOVES: Mapping[str, frozenset[Phase]] = {
     "observed": frozenset({Phase.RUNNING}),
     "unobserved": frozenset({Phase.RUNNING}),
     "cancelling": frozenset({Phase.RUNNING}),
+    "ended early": frozenset({Phase.PREPARING, Phase.STARTING, Phase.RUNNING, Phase.WAITING}),
+    "passed over": frozenset({Phase.PREPARING}),
     "retried": frozenset({Phase.WAITING}),
     "told": _FINAL,
 }
 """What may happen to a run in which phase; anything else raises ValueError and changes nothing."""
 
 
-class Failure(enum.StrEnum):
-    """Why an attempt failed, as far as a retry is concerned."""
+class EndingKind(enum.StrEnum):
+    """Why a run is ended before it has ended by itself."""
 
-    TRANSIENT = "transient"  # the platform's fault: capacity, throttling, a lost node
-    TIMEOUT = "timeout"  # it took longer than the route allows and was cancelled
-    PERMANENT = "permanent"  # the work's own fault: the same input fails again
-
-
-class Status(enum.StrEnum):
-    """What a backend says of an attempt."""
-
-    ACTIVE = "active"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"  # the attempt takes too long; another may follow
+    SUPERSEDED = "superseded"  # a newer generation takes its place, with its set
+    CANCELLED = "cancelled"  # an operator wants it to stop
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Remote:
-    """The backend's own thing: its id, and where a person can look at it."""
+class Ending:
+    """That a run is to end, and why.  The slot is held until the backend says that the work has ended."""
 
-    id: str
-    url: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Observation:
-    """What a backend says of an attempt, read from its authoritative state.
-
-    `progress` replaces what a many-step action remembers between calls; `result` is merged into the run's result;
-    `correlation` is set when the backend's thing tells to which chain it belongs.
-    """
-
-    status: Status
+    kind: EndingKind
     reason: str
-    failure: Failure | None = None
-    progress: JSON | None = None
-    result: JSON = dataclasses.field(default_factory=dict)
-    correlation: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,7 +113,8 @@ class Run:
     phase_at: dt.datetime | None = None
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
-    ending: str | None = None
+    ending: Ending | None = None
+    carries: tuple[int, ...] = ()
     event_due: bool = False
     leased_by: str = ""
     leased_until: dt.datetime | None = None
@@ -189,9 +169,9 @@ def step(run: Run, now: dt.datetime, timeout: dt.timedelta) -> Step:
     return Step.START if run.phase is Phase.STARTING else Step.OBSERVE
 
 
-def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime) -> Run:
-    """The run of a generation that has just been closed."""
-    return Run(route, key, generation, Phase.PREPARING, reason, created_at=now, next_at=now, phase_at=now)
+def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime, carries: tuple[int, ...] = ()) -> Run:
+    """The run of a generation that has just been closed; the sets of the generations that it `carries` join its own."""
+    return Run(route, key, generation, Phase.PREPARING, reason, now, now, phase_at=now, carries=carries)
 
 
 def prepared(run: Run, manifest: JSON, request: JSON, correlation: str, now: dt.datetime) -> Run:
@@ -245,8 +225,10 @@ def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run
         return dataclasses.replace(run, reason=seen.reason, next_at=now + pause)
     if seen.status is Status.SUCCEEDED:
         return _end(run, Phase.SUCCEEDED, seen.reason, now)
+    if run.ending is not None and run.ending.kind is EndingKind.TIMEOUT:
+        return _failed(run, f"{run.ending.reason}; {seen.reason}", Failure.TIMEOUT, now, retry)
     if run.ending is not None:
-        return _failed(run, f"{run.ending}; {seen.reason}", Failure.TIMEOUT, now, retry)
+        return _end(run, Phase.CANCELLED, f"{run.ending.reason}; {seen.reason}", now)
     if seen.status is Status.CANCELLED:
         return _end(run, Phase.CANCELLED, seen.reason, now)
     return _failed(run, seen.reason, seen.failure or Failure.PERMANENT, now, retry)
@@ -262,7 +244,21 @@ def unobserved(run: Run, reason: str, now: dt.datetime, retry_after: float | Non
 def cancelling(run: Run, timeout: dt.timedelta, now: dt.datetime) -> Run:
     """It has taken longer than the route allows: cancel it, and hold the slot until the backend says that it ended."""
     _check(run, "cancelling")
-    return dataclasses.replace(run, ending=f"it took longer than {timeout} and was cancelled", next_at=now)
+    return ended_early(run, Ending(EndingKind.TIMEOUT, f"it took longer than {timeout} and was cancelled"), now)
+
+
+def ended_early(run: Run, ending: Ending, now: dt.datetime) -> Run:
+    """The run is to end: what has not been started ends here, what may live remotely when the backend says so."""
+    _check(run, "ended early")
+    if run.phase in (Phase.PREPARING, Phase.WAITING):
+        return _end(dataclasses.replace(run, ending=ending), Phase.CANCELLED, ending.reason, now)
+    return dataclasses.replace(run, ending=ending, next_at=now) if run.ending is None else run
+
+
+def passed_over(run: Run, reason: str, now: dt.datetime) -> Run:
+    """Nothing is done for this generation, by the route's own policy."""
+    _check(run, "passed over")
+    return _end(run, Phase.SKIPPED, reason, now)
 
 
 def retried(run: Run, request: JSON, now: dt.datetime) -> Run:

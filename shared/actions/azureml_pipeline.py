@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.backends import Jobs, RegisteredModels, Submission
-from shared.runs import Failure, Observation, Remote, Status
+from shared.observations import Failure, Observation, Remote, Status
 
 JSON = Mapping[str, Any]
 

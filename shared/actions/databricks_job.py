@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.backends import Databricks, DeltaLog
 from shared.errors import NotFound, Refused
-from shared.runs import Failure, Observation, Remote, Status
+from shared.observations import Failure, Observation, Remote, Status
 
 JSON = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.runs import Observation, Remote, Status
+from shared.observations import Observation, Remote, Status
 
 JSON = Mapping[str, Any]
 

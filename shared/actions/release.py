@@ -14,12 +14,12 @@ from typing import Any
 from shared import release_facts, release_rules, release_traffic, releases
 from shared.actions import quality
 from shared.errors import NotFound, Refused, Unavailable
+from shared.observations import Observation, Remote
 from shared.ports import Clock
 from shared.release_backends import Backends, Golden
 from shared.release_facts import Checks, Facts, Group, Plan
 from shared.release_verdicts import Effect
 from shared.releases import Step
-from shared.runs import Observation, Remote
 
 JSON = Mapping[str, Any]
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.lanes import Lane, LaneKey
+from shared.observations import Remote
 from shared.ports import Absorption
-from shared.runs import Phase, Remote, Run
+from shared.runs import Ending, EndingKind, Phase, Run
 
 Entity = dict[str, Any]
 
@@ -57,6 +58,10 @@ def lane_entity(lane: Lane) -> Entity:
         "ring_no": lane.ring_no,
         "wake_at": lane.wake_at.isoformat() if lane.wake_at else "",
         "slot": lane.slot or 0,
+        "last_end": lane.last_end.isoformat() if lane.last_end else "",
+        "carried": json.dumps(lane.carried),
+        "superseded": lane.superseded,
+        "asked": lane.asked,
     }
 
 
@@ -69,6 +74,10 @@ def lane_of(entity: Mapping[str, Any]) -> Lane:
         ring_no=entity["ring_no"],
         wake_at=time_of(entity["wake_at"]),
         slot=entity["slot"] or None,
+        last_end=time_of(entity["last_end"]),
+        carried=tuple(json.loads(entity["carried"])),
+        superseded=entity["superseded"],
+        asked=entity["asked"],
     )
 
 
@@ -78,7 +87,8 @@ def page_entity(lane: LaneKey, row: str, events: Sequence[Absorption], first_at:
         [event.identity, event.id, event.type, dict(event.bindings), event.reference, event.received.isoformat()]
         for event in events
     ]
-    return {"PartitionKey": lane.partition, "RowKey": row, "first_at": first_at.isoformat()} | _cut(json.dumps(entries))
+    facts = {"first_at": first_at.isoformat(), "count": len(events)}
+    return {"PartitionKey": lane.partition, "RowKey": row} | facts | _cut(json.dumps(entries))
 
 
 def events_of(entity: Mapping[str, Any]) -> list[Absorption]:
@@ -93,6 +103,7 @@ def run_entity(run: Run) -> Entity:
     """The row of a run: what a query may ask for, and the whole as JSON."""
     document = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
     document["remote"] = [run.remote.id, run.remote.url] if run.remote else None
+    document["ending"] = [run.ending.kind, run.ending.reason] if run.ending else None
     columns = {"route": run.route, "key": run.key, "generation": run.generation, "phase": str(run.phase)}
     row = {"PartitionKey": LaneKey(run.route, run.key).partition, "RowKey": run_row(run.generation)}
     return row | columns | _cut(json.dumps(document, default=_text))
@@ -104,8 +115,13 @@ def run_of(entity: Mapping[str, Any]) -> Run:
     for name in ("created_at", "next_at", "phase_at", "started_at", "ended_at", "leased_until"):
         document[name] = time_of(document[name])
     remote = document.pop("remote")
-    history, phase = tuple(document.pop("history")), Phase(document.pop("phase"))
-    return Run(**document, phase=phase, history=history, remote=Remote(*remote) if remote else None)
+    ending = document.pop("ending")
+    return Run(
+        **{**document, "phase": Phase(document["phase"])}
+        | {"history": tuple(document["history"]), "carries": tuple(document["carries"])},
+        remote=Remote(*remote) if remote else None,
+        ending=Ending(EndingKind(ending[0]), ending[1]) if ending else None,
+    )
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ Everything of a lane is in one partition, so that a hand-over and an end are eac
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -48,12 +49,13 @@ class TableLanes:
 
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """See `ports.Lanes`."""
-        first = next(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at"], top=1), None)
-        fence = self._get(lane, rows.open_row(generation)) if first else None
-        if first is None or fence is None or not fence[0]["last_at"]:
+        pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count"]))
+        fence = self._get(lane, rows.open_row(generation)) if pages else None
+        last_at = rows.time_of(fence[0]["last_at"]) if fence else None
+        if last_at is None:
             return None
-        times = [rows.time_of(value) for value in (first["first_at"], fence[0]["last_at"])]
-        return Collected(times[0], times[1]) if times[0] and times[1] else None
+        first_at = min(dt.datetime.fromisoformat(page["first_at"]) for page in pages)
+        return Collected(first_at, last_at, sum(page["count"] for page in pages))
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
@@ -95,7 +97,7 @@ class TableLanes:
             found, current = self.lane(name), self.run(name, run.generation)
             if found is None or current is None or current[1] != version:
                 raise Conflict(f"run {run.id} has changed since it was read")
-            lane = freed(found[0], run.generation)
+            lane = freed(found[0], run)
             try:
                 self._transact(
                     f"run {run.id}",
@@ -136,16 +138,13 @@ class TableLanes:
                 return None
             return dict(entity), str(entity.metadata["etag"])
 
-    def _range(
-        self, partition: str, prefix: str, *, select: list[str] | None = None, top: int | None = None
-    ) -> Iterator[rows.Entity]:
+    def _range(self, partition: str, prefix: str, *, select: list[str] | None = None) -> Iterator[rows.Entity]:
         low, high = rows.between(prefix)
         with translated(f"rows {prefix}"):
             found = self._table.query_entities(
                 "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
                 parameters={"partition": partition, "low": low, "high": high},
                 select=select,
-                results_per_page=top,
             )
             for entity in found:
                 yield dict(entity)

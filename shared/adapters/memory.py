@@ -107,7 +107,7 @@ class MemoryLanes:
             page = rows.pages.get(generation) if rows else None
             if rows is None or not page or rows.open is None:
                 return None
-            return Collected(min(event.received for event in page), rows.open)
+            return Collected(min(event.received for event in page), rows.open, len(page))
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
@@ -149,7 +149,7 @@ class MemoryLanes:
         with self._lock:
             self.save_run(run, version)
             rows = self._rows[LaneKey(run.route, run.key)]
-            rows.lane, rows.version = freed(rows.lane, run.generation), rows.version + 1
+            rows.lane, rows.version = freed(rows.lane, run), rows.version + 1
             return rows.lane
 
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:

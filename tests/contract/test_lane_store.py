@@ -61,7 +61,7 @@ def test_the_times_of_a_generation_are_those_of_its_first_event_and_its_last_abs
     store.wait(store.lane_intake.absorb(lane, 1, [absorption(received=NOON)]))
     store.clock.pass_(3)
     store.wait(store.lane_intake.absorb(lane, 1, [absorption(received=store.clock.now())]))
-    assert store.lanes.collected(lane, 1) == flow.Collected(NOON, NOON + dt.timedelta(seconds=3))
+    assert store.lanes.collected(lane, 1) == flow.Collected(NOON, NOON + dt.timedelta(seconds=3), 2)
 
 
 def test_an_event_absorbed_twice_is_a_duplicate_of_the_first_record(store: Store, lane: LaneKey) -> None:

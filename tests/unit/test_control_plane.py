@@ -15,9 +15,10 @@ from shared.control_plane import ControlPlane
 from shared.errors import Refused, Unavailable
 from shared.intake import Intake, IntakeLoop, Outcome
 from shared.lanes import Flow, LaneKey
+from shared.observations import Failure, Status
 from shared.ports import Clock, Ring
 from shared.routing import Emits, Route, Routes
-from shared.runs import Failure, Phase, Retry, Status
+from shared.runs import Phase, Retry
 from tests.unit.worlds import NOON, Backend, Crash, Fuse, Plan, Process, Stage, event
 
 DEMAND = LaneKey("curate", "demand")

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from shared.intake import Outcome
 from shared.lanes import Flow
+from shared.observations import Failure, Status
 from shared.requests import own_event_id
 from shared.routing import Emits, Route
-from shared.runs import Failure, Phase, Retry, Status
+from shared.runs import Phase, Retry
 from tests.unit.worlds import Backend, Flaky, Fuse, Overtaken, Plan, Stage, Wire, event
 
 SECOND = dt.timedelta(seconds=1)

@@ -9,7 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.lanes import Collected, Flow, Lane, LaneKey, Rest, Start, Wait, decide, freed, handed_over, waiting
+from shared import runs
+from shared.lanes import (
+    MOST_SUPERSEDED,
+    Busy,
+    Collected,
+    Flow,
+    Lane,
+    LaneKey,
+    Rest,
+    Skip,
+    Start,
+    Supersede,
+    Wait,
+    asked,
+    decide,
+    freed,
+    handed_over,
+    skipped_over,
+    waiting,
+)
+from shared.runs import Phase
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LANE = Lane("curate", "demand", generation=4)
@@ -21,6 +41,11 @@ def at(seconds: float) -> dt.datetime:
 
 def flow(settle: float = 0, settle_max: float = 0) -> Flow:
     return Flow(dt.timedelta(seconds=settle), dt.timedelta(seconds=settle_max))
+
+
+def ended(generation: int, ending: runs.Ending | None = None, phase: Phase = Phase.CANCELLED) -> runs.Run:
+    run = runs.opened("curate", "demand", generation, "quiet", NOON)
+    return dataclasses.replace(run, phase=phase, ending=ending, ended_at=at(9))
 
 
 # -- decide --------------------------------------------------------------------------------------------------------
@@ -128,12 +153,12 @@ def test_a_hand_over_gives_the_slot_to_the_closed_generation_and_opens_the_next(
 
 def test_an_end_frees_the_slot_and_leaves_the_open_generation_alone() -> None:
     collecting = waiting(handed_over(LANE), at(5))
-    assert freed(collecting, 4) == dataclasses.replace(collecting, slot=None)
+    assert freed(collecting, ended(4)) == dataclasses.replace(collecting, slot=None, last_end=at(9))
 
 
 def test_a_late_end_does_not_free_the_slot_of_another_run() -> None:
     busy = dataclasses.replace(LANE, generation=9, slot=8)
-    assert freed(busy, 4) == busy
+    assert freed(busy, ended(4)) == busy
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",))), st.text(st.characters(exclude_categories=("Cs",))))
@@ -142,3 +167,59 @@ def test_a_partition_is_32_hexadecimal_digits_that_depend_on_route_and_key(route
     assert len(name.partition) == 32
     assert set(name.partition) <= set("0123456789abcdef")
     assert name.partition == LaneKey(route, key).partition != LaneKey(route, key + "x").partition
+
+
+# -- more of the flow policy ---------------------------------------------------------------------------------------
+
+SUPERSEDED = runs.Ending(runs.EndingKind.SUPERSEDED, "superseded by generation 5")
+BUSY = dataclasses.replace(LANE, generation=5, slot=4)
+HELD = Collected(at(0), at(0))
+
+
+def test_a_generation_that_holds_batch_max_events_starts_before_it_has_settled() -> None:
+    policy = Flow(dt.timedelta(minutes=1), dt.timedelta(hours=1), batch_max=3)
+    assert decide(LANE, Collected(at(0), at(0), 3), policy, at(1)) == Start("3 events, the route's batch_max is 3")
+    fewer = decide(LANE, Collected(at(0), at(0), 2), policy, at(1))
+    assert isinstance(fewer, Wait)
+    assert fewer.until == at(2), "it looks again soon, because more may come"
+
+
+def test_a_lane_cools_down_after_a_run_and_loses_nothing() -> None:
+    policy = Flow(cooldown=dt.timedelta(minutes=5))
+    warm = dataclasses.replace(LANE, last_end=at(0))
+    decision = decide(warm, HELD, policy, at(10))
+    assert isinstance(decision, Wait)
+    assert decision.until == at(300)
+    assert isinstance(decide(warm, HELD, policy, at(300)), Start)
+
+
+def test_what_is_ready_while_busy_is_skipped_where_the_route_says_so() -> None:
+    assert isinstance(decide(BUSY, HELD, Flow(when_busy=Busy.SKIP), at(1)), Skip)
+    assert skipped_over(BUSY).slot == 4, "the slot stays with the run that works"
+
+
+def test_what_is_ready_while_busy_supersedes_where_the_route_says_so_but_not_for_ever() -> None:
+    policy = Flow(when_busy=Busy.SUPERSEDE)
+    assert isinstance(decide(BUSY, HELD, policy, at(1)), Supersede)
+    often = dataclasses.replace(BUSY, superseded=MOST_SUPERSEDED)
+    assert isinstance(decide(often, HELD, policy, at(1)), Rest)
+
+
+def test_a_superseded_set_joins_the_next_runs_with_all_that_it_carried() -> None:
+    lane = freed(BUSY, dataclasses.replace(ended(4, SUPERSEDED), carries=(2, 3)))
+    assert (lane.slot, lane.carried, lane.superseded) == (None, (2, 3, 4), 1)
+    assert handed_over(lane).carried == ()
+
+
+def test_a_run_that_succeeded_before_it_could_be_superseded_is_not_repeated() -> None:
+    lane = freed(BUSY, ended(4, SUPERSEDED, Phase.SUCCEEDED))
+    assert (lane.carried, lane.superseded) == ((), 0)
+
+
+def test_an_operator_gets_an_ended_set_worked_on_at_once_even_when_nothing_new_was_collected() -> None:
+    lane = asked(dataclasses.replace(LANE, last_end=at(0)), 2)
+    assert decide(lane, None, Flow(cooldown=dt.timedelta(hours=1)), at(1)) == Start("an operator asked for it")
+    assert lane.carried == (2,)
+    assert asked(lane, 2).carried == (2,), "asked twice is asked once"
+    assert isinstance(decide(dataclasses.replace(lane, slot=3), None, Flow(), at(1)), Rest)
+    assert not handed_over(lane).asked

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import release_traffic, releases
+from shared.observations import Failure, Status
 from shared.release_facts import (
     DIGEST_TAG,
     RUN_TAG,
@@ -28,7 +29,6 @@ from shared.release_facts import (
 )
 from shared.release_verdicts import Effect
 from shared.releases import RULES, Move, Step
-from shared.runs import Failure, Status
 
 NOW = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 DIGEST = "sha256:" + "ab" * 32

@@ -11,8 +11,9 @@ import pytest
 
 from shared import requests, runs
 from shared.events import Event, parse
+from shared.observations import Observation, Remote, Status
 from shared.routing import Emits, Route
-from shared.runs import Observation, Phase, Remote, Retry, Run, Status
+from shared.runs import Phase, Retry, Run
 from shared.templates import Missing
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)

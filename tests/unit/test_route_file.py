@@ -21,9 +21,9 @@ from shared.adapters import yaml_file
 from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES, Event, parse
 from shared.filters import Filter
+from shared.observations import Failure
 from shared.route_file import duration, read
 from shared.routing import Emits, Routes, match
-from shared.runs import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = ROOT / "tests" / "events"
@@ -218,7 +218,12 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
         ("timeout", {"timeout": "0s"}, "longer than nothing"),
         ("concurrency", {"concurrency": 2}, "only 1"),
         ("concurrency", {"concurrency": True}, "only 1"),
-        ("when_busy", {"when_busy": "supersede"}, "only collect"),
+        ("when_busy", {"when_busy": "queue"}, "'queue' is none of collect, supersede, skip"),
+        ("when_busy", {"when_busy": []}, "[] is none of collect"),
+        ("batch_max", {"batch_max": 0, "settle": "1s"}, "0 is not a whole number of events"),
+        ("batch_max", {"batch_max": 5}, "makes no sense without settle"),
+        ("settle_max", {"settle_max": "5s"}, "makes no sense without settle"),
+        ("cooldown", {"cooldown": "soon"}, "'soon' is not a duration"),
         ("retry", {"retry": 3}, "has attempts, delay and failures"),
         ("retry", {"retry": {"times": 3}}, "has attempts, delay and failures"),
         ("retry", {"retry": {"attempts": 0}}, "attempts: 0 is not a whole number"),
@@ -239,7 +244,7 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
         ("emits", {"emits": {"type": "Sluice.X", "data": "text"}}, "data"),
         ("emits", {"emits": {"type": "Sluice.X", "data": {"a": "{event.id}"}}}, "{event.id} is none of"),
         ("emits", {"emits": {"type": "Sluice.X", "subject": "{table}"}, "subject": "{table}"}, "{table} is none of"),
-        ("settle-max", {"settle-max": "5s"}, "there is no such key; the keys are action, concurrency"),
+        ("settle-max", {"settle-max": "5s"}, "there is no such key; the keys are action, batch_max"),
         ("5", {5: "x"}, "there is no such key"),  # type: ignore[dict-item]
     ],
 )  # fmt: skip

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shared import runs
-from shared.runs import MOVES, Failure, Observation, Phase, Remote, Retry, Run, Status, Step
+from shared.observations import Failure, Observation, Remote, Status
+from shared.runs import MOVES, Phase, Retry, Run, Step
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -26,6 +27,9 @@ CANCELLED = Observation(Status.CANCELLED, "somebody cancelled it")
 
 def failed(failure: Failure | None) -> Observation:
     return Observation(Status.FAILED, "it broke", failure)
+
+
+STOP = runs.Ending(runs.EndingKind.CANCELLED, "an operator cancelled it")
 
 
 def at(seconds: float) -> dt.datetime:
@@ -75,11 +79,13 @@ DO: dict[str, Callable[[Run], Run]] = {
     "cancelling": lambda run: runs.cancelling(run, HOUR, at(9)),
     "retried": lambda run: runs.retried(run, {"token": "t2"}, at(9)),
     "told": runs.told,
+    "ended early": lambda run: runs.ended_early(run, STOP, at(9)),
+    "passed over": lambda run: runs.passed_over(run, "busy", at(9)),
 }
 LEADS_TO = {
     "prepared": Phase.STARTING, "skipped": Phase.SKIPPED, "started": Phase.RUNNING, "unstarted": Phase.STARTING,
     "refused": Phase.FAILED, "observed": Phase.RUNNING, "unobserved": Phase.RUNNING, "cancelling": Phase.RUNNING,
-    "retried": Phase.STARTING, "told": None,
+    "retried": Phase.STARTING, "told": None, "ended early": None, "passed over": Phase.SKIPPED,
 }  # fmt: skip
 
 
@@ -99,7 +105,10 @@ def test_each_phase_can_be_reached(phase: Phase) -> None:
 def test_a_legal_move_leads_where_the_table_says(move: str, phase: Phase) -> None:
     before = in_phase(phase)
     after = DO[move](before)
-    assert after.phase is (LEADS_TO[move] or phase)
+    wanted = LEADS_TO[move] or phase
+    if move == "ended early" and phase in (Phase.PREPARING, Phase.WAITING):
+        wanted = Phase.CANCELLED
+    assert after.phase is wanted
     assert after.reason
 
 
@@ -529,3 +538,36 @@ def test_a_run_that_is_driven_by_its_own_steps_makes_only_legal_moves_and_ends(
             now = run.next_at
     assert run.phase.final
     assert not run.alive
+
+
+# -- ending early --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [runs.EndingKind.SUPERSEDED, runs.EndingKind.CANCELLED])
+def test_a_run_that_is_to_end_is_cancelled_only_when_the_backend_says_that_it_has_ended(kind: runs.EndingKind) -> None:
+    ending = runs.ended_early(running(), runs.Ending(kind, "told to"), at(5))
+    assert runs.step(ending, at(5), HOUR) is runs.Step.OBSERVE
+    still = runs.observed(ending, ACTIVE, at(6), RETRY)
+    assert still.phase is Phase.RUNNING
+    ended = runs.observed(still, CANCELLED, at(7), RETRY)
+    assert ended.phase is Phase.CANCELLED
+    assert "told to" in ended.reason
+
+
+def test_work_that_was_done_before_it_could_be_cancelled_counts_as_done() -> None:
+    ending = runs.ended_early(running(), STOP, at(5))
+    assert runs.observed(ending, SUCCEEDED, at(6), RETRY).phase is Phase.SUCCEEDED
+
+
+def test_a_start_in_flight_is_found_again_before_it_is_cancelled_so_that_no_orphan_lives() -> None:
+    ending = runs.ended_early(starting(), STOP, at(5))
+    assert ending.phase is Phase.STARTING
+    assert runs.step(ending, at(5), HOUR) is runs.Step.START
+    found = runs.started(ending, Remote("17"), at(6))
+    assert runs.observed(found, CANCELLED, at(7), RETRY).phase is Phase.CANCELLED
+
+
+def test_the_first_reason_to_end_stands() -> None:
+    once = runs.ended_early(running(), STOP, at(5))
+    again = runs.ended_early(once, runs.Ending(runs.EndingKind.SUPERSEDED, "newer"), at(6))
+    assert again.ending == STOP

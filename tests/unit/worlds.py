@@ -24,10 +24,11 @@ from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
 from shared.intake import Intake, Receipt
 from shared.lanes import LaneKey
+from shared.observations import Failure, Observation, Remote, Status
 from shared.operations import Operations
 from shared.ports import Action, Guard, Ring
 from shared.routing import Route, Routes
-from shared.runs import Failure, Observation, Remote, Run, Status
+from shared.runs import Run
 from shared.telemetry import Recording
 from shared.world import World
 

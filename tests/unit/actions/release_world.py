@@ -12,9 +12,9 @@ from typing import Any
 
 from shared.actions.release import Release
 from shared.errors import NotFound, Unavailable
+from shared.observations import Observation, Status
 from shared.release_backends import Answer, Backends
 from shared.release_facts import Deployment, Endpoint, Group, Limits, Plan
-from shared.runs import Observation, Status
 
 DIGEST = "sha256:" + "ab" * 32
 OLD_DIGEST = "sha256:" + "cd" * 32

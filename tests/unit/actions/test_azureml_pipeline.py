@@ -10,7 +10,7 @@ import pytest
 from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.backends import AzureMLJob, Submission
 from shared.errors import Unavailable
-from shared.runs import Failure, Observation, Remote, Status
+from shared.observations import Failure, Observation, Remote, Status
 
 NAME = "sluice-" + "a" * 32
 

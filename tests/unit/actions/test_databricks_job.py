@@ -11,7 +11,7 @@ import pytest
 from shared.actions.databricks_job import DatabricksJob
 from shared.backends import DatabricksRun
 from shared.errors import Refused, Unavailable
-from shared.runs import Failure, Remote, Status
+from shared.observations import Failure, Remote, Status
 
 GOLD = "abfss://gold@lake.dfs.core.windows.net/demand"
 

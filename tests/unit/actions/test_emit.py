@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.actions.emit import Emit
-from shared.runs import Status
+from shared.observations import Status
 
 
 def test_it_succeeds_at_once_with_its_options() -> None:

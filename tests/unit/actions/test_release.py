@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import Refused
+from shared.observations import Failure, Status
 from shared.release_facts import Deployment, Group
-from shared.runs import Failure, Status
 from tests.unit.actions.release_world import (
     DIGEST,
     GROUP,

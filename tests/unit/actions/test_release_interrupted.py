@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import Unavailable
+from shared.observations import Status
 from shared.release_facts import Deployment
-from shared.runs import Status
 from tests.unit.actions.release_world import (
     DIGEST,
     GROUP,
