@@ -99,6 +99,16 @@ def _replay(given: argparse.Namespace) -> int:
     return 0
 
 
+def _cancel(given: argparse.Namespace) -> int:
+    _show(given, questions.cancel(given.name, given.run_id), "said")
+    return 0
+
+
+def _retry(given: argparse.Namespace) -> int:
+    _show(given, questions.retry(given.name, given.run_id), "said")
+    return 0
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -136,6 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     replay = command("replay", _replay, "Put a journalled event through again; what it has started is joined.")
     for one in (explain, replay):
         one.add_argument("event", metavar="EVENT", help="the event's id, as `sluice events` shows it")
+    cancel = command("cancel", _cancel, "Cancel a run, its remote work too.")
+    retry = command("retry", _retry, "Work on the set of a run that failed or was stopped again.")
+    for one in (cancel, retry):
+        one.add_argument("run_id", metavar="RUN", help="the run's name, as `sluice runs` shows it")
     return parser
 
 

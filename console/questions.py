@@ -11,21 +11,25 @@ from typing import Any
 from console import local
 from console.local import Problem
 from shared import wiring
-from shared.errors import ConfigurationError, NotFound, SluiceError
+from shared.errors import ConfigurationError, Conflict, NotFound, SluiceError
 from shared.operations import Operations
 
 Row = dict[str, Any]
 
 
 @contextlib.contextmanager
-def _operations(name: str | None) -> Iterator[Operations]:
+def _operations(name: str | None, listing: str = "sluice events") -> Iterator[Operations]:
     """The operations of a control plane; what goes wrong with them becomes a Problem."""
     local.enter(name)
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     try:
         yield wiring.operations()
     except NotFound as missing:
-        raise Problem(f"{missing}; `sluice events` lists what it has") from None
+        raise Problem(f"{missing}; `{listing}` lists what it has") from None
+    except ValueError as error:
+        raise Problem(str(error)) from None
+    except Conflict as lost:
+        raise Problem(f"{lost}: it moves just now, try again") from None
     except ConfigurationError as error:
         raise Problem("the configuration is faulty:\n" + "\n".join(f"  {fault}" for fault in error.faults)) from None
     except SluiceError as error:
@@ -60,6 +64,20 @@ def replay(name: str | None, event: str) -> Row:
     """What putting an event through again did."""
     with _operations(name) as operations:
         return dict(operations.replay(event))
+
+
+def cancel(name: str | None, run: str) -> Row:
+    """What cancelling a run did."""
+    with _operations(name, "sluice runs") as operations:
+        operations.note("cancel", {"run": run})
+        return {"run": run, "said": wiring.control_plane().cancel(run)}
+
+
+def retry(name: str | None, run: str) -> Row:
+    """What asking for a run's set again did."""
+    with _operations(name, "sluice runs") as operations:
+        operations.note("retry", {"run": run})
+        return {"run": run, "said": wiring.control_plane().retry(run)}
 
 
 def status(name: str | None) -> Row:

@@ -140,6 +140,11 @@ def explain(answer: Row) -> None:
     console().print(tree)
 
 
+def said(answer: Row) -> None:
+    """What a command did, in its own words."""
+    console().print(answer["said"], markup=False)
+
+
 def replay(answer: Row) -> None:
     """What putting an event through again did."""
     out = console()

@@ -115,7 +115,7 @@ class Operations:
         found = next((delivery for delivery in self._deliveries() if delivery.record.get("id") == event_id), None)
         if found is None:
             raise NotFound(f"the journal has no event with id {event_id!r}")
-        self._note("replay", {"event": event_id, "reference": found.reference})
+        self.note("replay", {"event": event_id, "reference": found.reference})
         receipts = self._intake.submit("replay", [str(found.record["raw"])]).result()
         return {
             "event": event_id,
@@ -128,10 +128,11 @@ class Operations:
     def note_poison(self, queue: str, body: bytes) -> None:
         """Journal a message that the host gave up on; the sweep rings what it was about again."""
         text = body.decode(errors="replace")
-        self._note("poison", {"queue": queue, "body": text})
+        self.note("poison", {"queue": queue, "body": text})
         self._telemetry.event("poison message", "", {"queue": queue, "body": text})
 
-    def _note(self, kind: str, facts: JSON) -> None:
+    def note(self, kind: str, facts: JSON) -> None:
+        """Journal an operator's command."""
         self._intake.append(self._journal, {"kind": kind, "received": self._clock.now().isoformat(), **facts})
 
     def _deliveries(self) -> Iterator[Delivery]:

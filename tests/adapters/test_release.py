@@ -23,9 +23,9 @@ from shared.adapters.memory import SystemClock
 from shared.adapters.registry import Registry
 from shared.adapters.scoring import Scoring
 from shared.errors import Refused, Unavailable
+from shared.observations import Observation, Status
 from shared.release_backends import Backends
 from shared.release_facts import Limits, Plan
-from shared.runs import Observation, Status
 from tests.azurites import Azurite
 from tests.localcloud.machine_learning import Arm
 from tests.localcloud.running import eventually

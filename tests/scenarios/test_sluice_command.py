@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios.town import Town, event
+from tests.scenarios.town import Town, event, eventually
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,18 @@ def test_an_event_that_the_journal_lacks_is_said_to_be_missing(town: Town) -> No
     status, answer, _ = town.sluice("explain", "never-seen")
     assert status == 1
     assert "no event with id 'never-seen'" in answer["error"]
+
+
+def test_a_failed_run_is_worked_on_again_and_a_run_that_succeeded_is_not(town: Town) -> None:
+    image = {"target": {"repository": "demand-forecast", "digest": f"sha256:{'0' * 64}", "tag": "9"}}
+    pushed = {"id": "retry-me", "topic": "/r", "subject": "demand-forecast:9", "data": image, "dataVersion": "1"}
+    town.deliver(pushed | {"eventType": "Microsoft.ContainerRegistry.ImagePushed", "eventTime": "2026-01-01T00:00:00Z"})
+    before = eventually(lambda: [row for row in town.runs("release", "demand-forecast") if row["phase"] == "failed"])
+    status, answer, _ = town.sluice("retry", before[-1]["run"])
+    assert status == 0
+    assert "joins generation" in answer["said"]
+    again = eventually(lambda: [row for row in town.runs("release", "demand-forecast")[len(before) :] if row["ended"]])
+    assert again[-1]["generation"] > before[-1]["generation"]
+    status, answer, _ = town.sluice("cancel", "no-such-run")
+    assert status == 1
+    assert "`sluice runs` lists" in answer["error"]
