@@ -88,6 +88,7 @@ class _Reader:
         subject = self._subject(name, body)
         captures = frozenset(subject.regex.groupindex) if subject else frozenset()
         action = str(body.get("action"))
+        start, finish = self._timeouts(name, body)
         return Route(
             name=name,
             types=self._types(name, body),
@@ -99,7 +100,8 @@ class _Reader:
             flow=self._flow(name, body),
             guard=self._guard(name, body),
             retry=self._retry(name, body),
-            timeout=self._duration(name, "timeout", body.get("timeout", "1h"), positive=True),
+            timeout=finish,
+            start_timeout=start,
             emits=self._emits(name, body),
         )
 
@@ -190,6 +192,19 @@ class _Reader:
                 self._fault(name, key, "makes no sense without settle: a lane that does not settle starts at once")
         cooldown = self._duration(name, "cooldown", body.get("cooldown", "0s"))
         return Flow(settle, longest, self._batch_max(name, body), cooldown, self._when_busy(name, body))
+
+    def _timeouts(self, name: str, body: Mapping[str, Any]) -> tuple[dt.timedelta, dt.timedelta]:
+        """How long a start and an attempt may take; one duration stands for both."""
+        given = body.get("timeout", "1h")
+        if not isinstance(given, Mapping):
+            both = self._duration(name, "timeout", given, positive=True)
+            return both, both
+        if not set(given) <= {"start", "finish"}:
+            self._fault(name, "timeout", "is a duration, or has start and finish")
+        start, finish = (
+            self._duration(name, "timeout", given.get(part, "1h"), positive=True) for part in ("start", "finish")
+        )
+        return start, finish
 
     def _batch_max(self, name: str, body: Mapping[str, Any]) -> int | None:
         most = body.get("batch_max")

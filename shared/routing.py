@@ -82,6 +82,7 @@ class Route:
     guard: str | None = None
     retry: Retry = dataclasses.field(default_factory=Retry)
     timeout: dt.timedelta = dt.timedelta(hours=1)
+    start_timeout: dt.timedelta = dt.timedelta(hours=1)
     emits: Emits | None = None
 
 

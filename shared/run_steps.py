@@ -90,9 +90,9 @@ class RunSteps:
         except Refused as error:
             return runs.refused(run, str(error), now)
         except Unavailable as error:
-            return runs.unstarted(run, str(error), now, error.retry_after, route.timeout)
+            return runs.unstarted(run, str(error), now, error.retry_after, route.start_timeout)
         except Exception as error:
-            return runs.unstarted(run, self._unexpected(run, error), now, None, route.timeout)
+            return runs.unstarted(run, self._unexpected(run, error), now, None, route.start_timeout)
         self._world.telemetry.event("run started", run.correlation, {"run": run.id, "remote": remote.id})
         return runs.started(run, remote, self._world.clock.now())
 

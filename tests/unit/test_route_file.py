@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import example, given, settings
@@ -21,6 +23,7 @@ from shared.adapters import yaml_file
 from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES, Event, parse
 from shared.filters import Filter
+from shared.lanes import Busy
 from shared.observations import Failure
 from shared.route_file import duration, read
 from shared.routing import Emits, Routes, match
@@ -216,6 +219,8 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
         ("settle_max", {"settle": "1m", "settle_max": "5s"}, "shorter than settle"),
         ("timeout", {"timeout": 60}, "not a duration"),
         ("timeout", {"timeout": "0s"}, "longer than nothing"),
+        ("timeout", {"timeout": {"queue": "1m"}}, "has start and finish"),
+        ("timeout", {"timeout": {"start": "soon"}}, "'soon' is not a duration"),
         ("concurrency", {"concurrency": 2}, "only 1"),
         ("concurrency", {"concurrency": True}, "only 1"),
         ("when_busy", {"when_busy": "queue"}, "'queue' is none of collect, supersede, skip"),
@@ -377,3 +382,38 @@ def test_every_source_type_can_be_routed() -> None:
 def test_yaml_and_its_plain_reading_agree_on_the_shipped_file() -> None:
     text = (ROOT / "routes.yaml").read_text(encoding="utf-8")
     assert yaml_file.load(ROOT / "routes.yaml") == yaml.safe_load(text)
+
+
+def test_a_start_and_an_attempt_may_have_timeouts_of_their_own() -> None:
+    (both,) = load(r=body(timeout="2h")).routes
+    assert (both.start_timeout, both.timeout) == (dt.timedelta(hours=2), dt.timedelta(hours=2))
+    (each,) = load(r=body(timeout={"start": "5m", "finish": "3h"})).routes
+    assert (each.start_timeout, each.timeout) == (dt.timedelta(minutes=5), dt.timedelta(hours=3))
+
+
+def test_a_lane_may_supersede_cool_down_and_start_early() -> None:
+    (route,) = load(r=body(settle="5s", batch_max=10, cooldown="1h", when_busy="supersede")).routes
+    assert (route.flow.batch_max, route.flow.cooldown) == (10, dt.timedelta(hours=1))
+    assert route.flow.when_busy is Busy.SUPERSEDE
+
+
+# -- the schema for editors ----------------------------------------------------------------------------------------
+
+SCHEMA = json.loads((ROOT / "docs" / "routes.schema.json").read_text(encoding="utf-8"))
+
+
+def test_the_shipped_file_fits_the_schema_that_editors_use() -> None:
+    jsonschema.validate(yaml_file.load(ROOT / "routes.yaml"), SCHEMA)
+
+
+def test_the_schema_knows_the_keys_of_the_loader_and_no_others() -> None:
+    route = SCHEMA["properties"]["routes"]["additionalProperties"]
+    said = fault(bogus=1)
+    assert set(route["properties"]) == set(said.split("the keys are ")[1].split(", "))
+    assert route["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("change", [{"when_busy": "queue"}, {"settle": "soon"}, {"retry": {"on": []}}, {"bogus": 1}])
+def test_what_the_loader_refuses_the_schema_underlines(change: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"routes": {"r": body(**change)}}, SCHEMA)
