@@ -1,6 +1,7 @@
 """The rows of the table `lanes`: how lanes, pages and runs become entities and back.
 
-A table property holds at most 32 K characters, so long JSON is cut over numbered properties.
+A table property holds at most 32 K characters, so long JSON is cut over numbered properties.  A field that came later
+is read with its default where it is missing: rows of earlier versions are met by every deployment.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def lane_of(entity: Mapping[str, Any]) -> Lane:
         ring_no=entity["ring_no"],
         wake_at=time_of(entity["wake_at"]),
         slot=entity["slot"] or None,
-        last_end=time_of(entity["last_end"]),
-        carried=tuple(json.loads(entity["carried"])),
-        superseded=entity["superseded"],
-        asked=entity["asked"],
+        last_end=time_of(entity.get("last_end")),
+        carried=tuple(json.loads(entity.get("carried", "[]"))),
+        superseded=entity.get("superseded", 0),
+        asked=entity.get("asked", False),
     )
 
 
@@ -115,10 +116,10 @@ def run_of(entity: Mapping[str, Any]) -> Run:
     for name in ("created_at", "next_at", "phase_at", "started_at", "ended_at", "leased_until"):
         document[name] = time_of(document[name])
     remote = document.pop("remote")
-    ending = document.pop("ending")
+    ending = document.pop("ending", None)
     return Run(
         **{**document, "phase": Phase(document["phase"])}
-        | {"history": tuple(document["history"]), "carries": tuple(document["carries"])},
+        | {"history": tuple(document["history"]), "carries": tuple(document.get("carries", ()))},
         remote=Remote(*remote) if remote else None,
         ending=Ending(EndingKind(ending[0]), ending[1]) if ending else None,
     )

@@ -55,7 +55,7 @@ class TableLanes:
         if last_at is None:
             return None
         first_at = min(dt.datetime.fromisoformat(page["first_at"]) for page in pages)
-        return Collected(first_at, last_at, sum(page["count"] for page in pages))
+        return Collected(first_at, last_at, sum(page.get("count") or 1 for page in pages))
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
