@@ -1,7 +1,8 @@
 """The rows of the table `lanes`: how lanes, pages and runs become entities and back.
 
 A table property holds at most 32 K characters, so long JSON is cut over numbered properties.  A field that came later
-is read with its default where it is missing: rows of earlier versions are met by every deployment.
+is read with its default where it is missing, one that is not known is passed over: during a deployment two versions
+read each other's rows.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def run_entity(run: Run) -> Entity:
 
 def run_of(entity: Mapping[str, Any]) -> Run:
     """The run of its row."""
-    document = json.loads(_joined(entity))
+    known = {field.name for field in dataclasses.fields(Run)}
+    document = {name: value for name, value in json.loads(_joined(entity)).items() if name in known}
     for name in ("created_at", "next_at", "phase_at", "started_at", "ended_at", "leased_until"):
         document[name] = time_of(document[name])
     remote = document.pop("remote")

@@ -31,6 +31,11 @@ def test_a_run_of_the_first_version_is_read_with_defaults_for_what_came_later() 
     assert run.created_at == dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
 
+def test_a_field_of_a_later_version_is_passed_over() -> None:
+    later = RUN | {"invented": {"later": 1}}
+    assert lane_rows.run_of({"json00": json.dumps(later)}) == lane_rows.run_of({"json00": json.dumps(RUN)})
+
+
 def test_what_is_written_is_read_back_whole() -> None:
     run = lane_rows.run_of({"json00": json.dumps(RUN)})
     assert lane_rows.run_of(lane_rows.run_entity(run)) == run
