@@ -4,7 +4,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format clean
+.PHONY: help setup demo test check lint format clean chaos bench
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,12 @@ lint: setup  ## Style and types
 	@$(BIN)/mypy
 
 check: lint test  ## What the build runs: lint and test
+
+chaos: setup  ## Kill hosts, stop storage, lose answers; then compare the records (KILLS=200)
+	@$(BIN)/python -m chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+bench: setup  ## How fast events are accepted, beside the storage's own inserts
+	@$(BIN)/python -m benchmarks
 
 format: setup  ## Put the style right
 	@$(BIN)/ruff check --fix-only --quiet .
