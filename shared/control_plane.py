@@ -7,6 +7,7 @@ truth holds the current number, and an older message is dropped, so chains canno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import logging
@@ -82,7 +83,8 @@ class ControlPlane:
             run = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now)
             self._hand_over(lanes.skipped_over(lane), version, runs.passed_over(run, decision.reason, now), now)
         elif isinstance(decision, lanes.Supersede):
-            self._end_early(LaneKey(lane.route, lane.key), lane.slot or 0, EndingKind.SUPERSEDED, decision.reason)
+            with contextlib.suppress(ValueError):  # the run has ended meanwhile, and its end rings the lane
+                self._end_early(LaneKey(lane.route, lane.key), lane.slot or 0, EndingKind.SUPERSEDED, decision.reason)
         return decision.reason
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
@@ -120,7 +122,7 @@ class ControlPlane:
         found = self._world.lanes.lane(LaneKey(run.route, run.key))
         if found is None:
             raise NotFound(f"run {run_id} has no lane any more")
-        lane = lanes.asked(found[0], run.generation)
+        lane = lanes.asked(found[0], *run.carries, run.generation)
         self._world.due.insert(Due(self._world.clock.now() + GRACE, lane.name))
         self._world.lanes.save_lane(lane, found[1])
         self._ring_lane(lane, dt.timedelta(0))

@@ -190,11 +190,10 @@ def freed(lane: Lane, run: Run) -> Lane:
     ended = dataclasses.replace(lane, slot=None, last_end=run.ended_at, superseded=0)
     if run.phase is Phase.SUCCEEDED or run.ending is None or run.ending.kind is not EndingKind.SUPERSEDED:
         return ended
-    carried = (*lane.carried, *run.carries, run.generation)
+    carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation)))
     return dataclasses.replace(ended, carried=carried, superseded=lane.superseded + 1)
 
 
-def asked(lane: Lane, generation: int) -> Lane:
-    """An operator wants the set of an ended generation to be worked on again, with whatever the lane has collected."""
-    carried = lane.carried if generation in lane.carried else (*lane.carried, generation)
-    return dataclasses.replace(lane, carried=carried, asked=True)
+def asked(lane: Lane, *generations: int) -> Lane:
+    """An operator wants the sets of ended generations to be worked on again, with whatever the lane has collected."""
+    return dataclasses.replace(lane, carried=tuple(dict.fromkeys((*lane.carried, *generations))), asked=True)

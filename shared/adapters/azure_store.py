@@ -9,18 +9,19 @@ from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables import TableClient
-from azure.data.tables.aio import TableClient as AsyncTableClient
 from azure.storage.blob import ContainerClient
-from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from shared.adapters.azure_errors import translated
+from shared.adapters.blob_rest import RestContainer
 from shared.adapters.due_table import TableDue
 from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.lane_table import TableLanes
 from shared.adapters.queues import QueueBells
 from shared.adapters.set_blobs import BlobSets
+from shared.adapters.storage_rest import open_service
+from shared.adapters.table_rest import RestTable
 from shared.ports import Clock
 from shared.settings import Storage
 
@@ -44,9 +45,9 @@ class AzureStore:
 
 def open_store(storage: Storage, clock: Clock, credential: Credentials, async_credential: Credentials) -> AzureStore:
     """The store of an account; what is missing in it is made.  Raises Unavailable."""
-    tables = [_table(TableClient, storage, name, credential) for name in (LANES, DUE)]
+    tables = [_table(storage, name, credential) for name in (LANES, DUE)]
     queues = [_queue(storage, name, credential) for name in (LANE_QUEUE, RUN_QUEUE)]
-    container = _container(ContainerClient, storage, credential)
+    container = _container(storage, credential)
     with translated("the store"):
         for table in tables:
             with contextlib.suppress(ResourceExistsError):
@@ -56,26 +57,27 @@ def open_store(storage: Storage, clock: Clock, credential: Credentials, async_cr
                 queue.create_queue()
         with contextlib.suppress(ResourceExistsError):
             container.create_container()
+    blobs, rows = (open_service(storage, service, async_credential) for service in ("blob", "table"))
     return AzureStore(
-        journal=BlobJournal(container, _container(AsyncContainerClient, storage, async_credential), clock),
+        journal=BlobJournal(container, RestContainer(blobs, CONTAINER), clock),
         lanes=TableLanes(tables[0]),
-        lane_intake=TableLaneIntake(_table(AsyncTableClient, storage, LANES, async_credential), clock),
+        lane_intake=TableLaneIntake(RestTable(rows, LANES), clock),
         due=TableDue(tables[1]),
         bells=QueueBells(*queues),
         sets=BlobSets(container),
     )
 
 
-def _table(kind: type[Any], storage: Storage, name: str, credential: Credentials) -> Any:
+def _table(storage: Storage, name: str, credential: Credentials) -> TableClient:
     if storage.connection:
-        return kind.from_connection_string(storage.connection, table_name=name)
-    return kind(storage.url("table"), name, credential=credential())
+        return TableClient.from_connection_string(storage.connection, table_name=name)
+    return TableClient(storage.url("table"), name, credential=credential())
 
 
-def _container(kind: type[Any], storage: Storage, credential: Credentials) -> Any:
+def _container(storage: Storage, credential: Credentials) -> ContainerClient:
     if storage.connection:
-        return kind.from_connection_string(storage.connection, CONTAINER)
-    return kind(storage.url("blob"), CONTAINER, credential=credential())
+        return ContainerClient.from_connection_string(storage.connection, CONTAINER)
+    return ContainerClient(storage.url("blob"), CONTAINER, credential=credential())
 
 
 def _queue(storage: Storage, name: str, credential: Credentials) -> QueueClient:

@@ -13,12 +13,12 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
-from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
 
 from shared.adapters.azure_errors import translated
-from shared.errors import NotFound
+from shared.adapters.blob_rest import RestContainer
+from shared.errors import NotFound, Unavailable
 from shared.ports import JSON, Clock
 
 _MOST_BLOCKS = 45_000
@@ -31,7 +31,7 @@ _REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
 class BlobJournal:
     """See `ports.Journal`.  Appends run on one event loop, one at a time."""
 
-    def __init__(self, container: ContainerClient, intake_container: AsyncContainerClient, clock: Clock) -> None:
+    def __init__(self, container: ContainerClient, intake_container: RestContainer, clock: Clock) -> None:
         self._container, self._intake_container, self._clock = container, intake_container, clock
         self._writer, self._files = uuid.uuid4().hex[:12], 0
         self._hour = self._file = ""
@@ -92,8 +92,7 @@ class BlobJournal:
         if len(raw) <= _LARGEST_RAW:
             return record
         name = f"{_PAYLOADS}{uuid.uuid4().hex}"
-        with translated("a large payload"):
-            await self._intake_container.upload_blob(name, raw.encode(errors="surrogatepass"))
+        await self._intake_container.write(name, raw.encode(errors="surrogatepass"))
         return {**record, "raw": "", "payload": name}
 
     def _whole(self, line: bytes) -> JSON:
@@ -105,30 +104,23 @@ class BlobJournal:
 
     async def _append_block(self, block: bytes) -> tuple[str, int]:
         """Append at the expected position; answers the file and the position."""
-        if self._hour != self._clock.now().strftime("%Y/%m/%d/%H") or self._blocks >= _MOST_BLOCKS:
-            await self._roll()
-        blob = self._intake_container.get_blob_client(_PREFIX + self._file)
-        at = self._length
-        with translated("the journal"):
-            try:
-                await blob.append_block(block, appendpos_condition=at)
-            except AzureError:
-                try:
-                    landed = (await blob.get_blob_properties()).size == at + len(block)
-                except AzureError:
-                    self._hour = ""
-                    raise
-                if not landed:
-                    self._hour = ""
-                    raise
+        hour = self._clock.now().strftime("%Y/%m/%d/%H")
+        if self._hour != hour or self._blocks >= _MOST_BLOCKS:
+            await self._roll(hour)
+        name, at = _PREFIX + self._file, self._length
+        try:
+            await self._intake_container.append(name, block, at)
+        except Unavailable:
+            self._hour = ""  # unless it landed, what is at the end of this file is not known: begin another
+            if await self._intake_container.size(name) != at + len(block):
+                raise
+            self._hour = hour
         self._blocks += 1
         self._length = at + len(block)
         return self._file, at
 
-    async def _roll(self) -> None:
-        hour = self._clock.now().strftime("%Y/%m/%d/%H")
+    async def _roll(self, hour: str) -> None:
         self._files += 1
         file = f"{hour}/{self._writer}-{self._files:06d}"
-        with translated("the journal"):
-            await self._intake_container.get_blob_client(_PREFIX + file).create_append_blob()
+        await self._intake_container.create(_PREFIX + file)
         self._hour, self._file, self._blocks, self._length = hour, file, 0, 0

@@ -1,4 +1,4 @@
-"""Every store promise is tested on the in-memory twin and on Azurite."""
+"""Every store promise is tested on the in-memory twin, on the simulation's stores, and on Azurite."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shared.adapters.azure_store import open_store
 from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemorySets
 from shared.ports import Absorption, DueIndex, Journal, LaneIntake, Lanes, Sets
 from shared.settings import Storage
+from tests.simulation.stores import SimJournal, SimLanes
 
 Answer = TypeVar("Answer")
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -61,12 +62,16 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     thread.join()
 
 
-@pytest.fixture(scope="session", params=["memory", "azurite"])
+@pytest.fixture(scope="session", params=["memory", "simulated", "azurite"])
 def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
     clock = SetClock()
     if request.param == "memory":
         lanes = MemoryLanes(clock)
         yield Store(clock, MemoryJournal(), lanes, lanes, MemoryDue(), MemorySets(), loop)
+        return
+    if request.param == "simulated":
+        simulated = SimLanes(clock)
+        yield Store(clock, SimJournal(), simulated, simulated, MemoryDue(), MemorySets(), loop)
         return
     azurite = request.getfixturevalue("azurite")
     storage = Storage("sluicestore", azurite.connection_string())
