@@ -4,7 +4,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format clean chaos bench
+.PHONY: help setup demo test check lint format clean chaos bench simulate mutants
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,12 @@ lint: setup  ## Style and types
 	@$(BIN)/mypy
 
 check: lint test  ## What the build runs: lint and test
+
+simulate: setup  ## Every promise under seeded faults, on virtual time (SEEDS=1000, FIRST=0)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+
+mutants: setup  ## Planted faults: the simulation must notice each (SEEDS=200)
+	@$(BIN)/python -m tests.simulation --mutants $(or $(SEEDS),200)
 
 chaos: setup  ## Kill hosts, stop storage, lose answers; then compare the records (KILLS=200)
 	@$(BIN)/python -m chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))

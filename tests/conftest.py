@@ -25,7 +25,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-_ORDER = ("unit", "contract", "workload", "adapters", "localcloud", "conformance", "scenarios")
+_ORDER = ("unit", "contract", "simulation", "workload", "adapters", "localcloud", "conformance", "scenarios")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -221,5 +221,6 @@ def test_an_operator_gets_an_ended_set_worked_on_at_once_even_when_nothing_new_w
     assert decide(lane, None, Flow(cooldown=dt.timedelta(hours=1)), at(1)) == Start("an operator asked for it")
     assert lane.carried == (2,)
     assert asked(lane, 2).carried == (2,), "asked twice is asked once"
+    assert asked(lane, 1, 2, 3).carried == (2, 1, 3), "with the sets that it carried, each once"
     assert isinstance(decide(dataclasses.replace(lane, slot=3), None, Flow(), at(1)), Rest)
     assert not handed_over(lane).asked

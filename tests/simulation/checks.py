@@ -1,0 +1,219 @@
+"""What must be true, whatever happens: each assertion with its sentence beside it."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.events import Event, parse
+from shared.lanes import Lane, LaneKey
+from shared.requests import own_event_id
+from shared.routing import match
+from shared.runs import EndingKind, Phase, Run, token
+from tests.simulation.backends import Effect
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+MOST_MESSAGES = 16
+"""About one lane or one run there are never more untouched messages than this."""
+_BACK = {Phase.PREPARING: 0, Phase.STARTING: 1, Phase.RUNNING: 2, Phase.WAITING: 3}
+
+
+class Checks:
+    """Watches every write, call and acknowledgement; `broken` holds the first sentence that is not true."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.broken: str | None = None
+        self.journalled_ids: set[str] = set()
+        self._busy: collections.Counter[str] = collections.Counter()
+        self.repeated: list[str] = []
+
+    def hold(self, true: bool, sentence: str) -> None:
+        """This must be true."""
+        if not true and self.broken is None:
+            self.broken = sentence
+
+    # -- while it runs ---------------------------------------------------------------------------------------------
+
+    def journalled(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """The journal has taken these."""
+        for record in records:
+            self.journalled_ids.add(str(record.get("id")))
+            if record.get("origin") == "sluice":
+                self.told(json.loads(record["raw"]))
+
+    def told(self, event: Mapping[str, Any]) -> None:
+        """Somebody has heard of the end of a run."""
+        run = next((run for run in self._simulation.lanes.all_runs() if self._id(run) == event["id"]), None)
+        self.hold(
+            run is not None and run.phase.final, f"an event is told only after its run's end is stored: {event['id']}"
+        )
+
+    def acknowledged(self, payload: str) -> None:
+        """A sender has heard that its delivery was taken in."""
+        for event in parse(payload):
+            if not isinstance(event, Event):
+                continue
+            self.hold(event.id in self.journalled_ids, f"acknowledged means journalled: {event.id}")
+            for found in match(event, self._simulation.routes).matches:
+                where = self._simulation.lanes.absorbed_as(found.lane, event.identity)
+                self.hold(where is not None, f"acknowledged means absorbed by every match: {event.id} {found.lane}")
+                if where is None:
+                    continue
+                held = [kept.identity for kept in self._simulation.lanes.events(found.lane, where[0])]
+                self.hold(event.identity in held, f"what is absorbed is on a page: {event.id} {found.lane}")
+                row = self._simulation.lanes.lane(found.lane)
+                self.hold(
+                    row is None
+                    or row[0].generation != where[0]
+                    or (found.lane, where[0]) in self._simulation.queues.rung,
+                    f"acknowledged means that the lane was rung for the generation: {event.id} {found.lane}",
+                )
+
+    def began(self, effect: Effect) -> None:
+        """A backend has begun some work."""
+        now, everything = self._simulation.scheduler.now, self._simulation.effects()
+        same = [other for other in everything if (other.run, other.attempt) == (effect.run, effect.attempt)]
+        self.hold(len(same) == 1, f"one attempt has one effect: {effect.run} attempt {effect.attempt} has {len(same)}")
+        lane = effect.run.rpartition("-")[0]
+        live = [other.run for other in everything if other.run.rpartition("-")[0] == lane and other.live(now)]
+        self.hold(len(live) <= 1, f"live remote work in a lane is at most one: {live}")
+        earlier = [other for other in everything if other.run == effect.run and other.attempt < effect.attempt]
+        self.hold(
+            not any(other.live(now) for other in earlier),
+            f"an attempt starts only after the one before is final: {effect.run} attempt {effect.attempt}",
+        )
+        later = [other for other in everything if other.run == effect.run and other.attempt > effect.attempt]
+        self.hold(not later, f"an attempt does not start after its successor: {effect.run} attempt {effect.attempt}")
+        self._named(effect)
+
+    def _named(self, effect: Effect) -> None:
+        run = next((run for run in self._simulation.lanes.all_runs() if run.id == effect.run), None)
+        names = run is not None and not run.phase.final and run.request and run.request["token"] == effect.token
+        self.hold(bool(names), f"remote work is named by a run that is not over: {effect.run}/{effect.attempt}")
+        if run is not None:
+            right = token(self._simulation.lanes.store_id, run.route, run.key, run.generation, effect.attempt)
+            self.hold(effect.token == right, f"the token names route, key, generation and attempt: {effect.run}")
+
+    def run_written(self, before: Run | None, after: Run) -> None:
+        """A run's row was written."""
+        if before is not None:
+            self.hold(before.ring_no <= after.ring_no, f"a late worker overwrites nothing: ring of {after.id}")
+            self.hold(before.attempt <= after.attempt, f"a late worker overwrites nothing: attempt of {after.id}")
+            forward = after.attempt > before.attempt or _BACK.get(before.phase, 9) <= _BACK.get(after.phase, 9)
+            self.hold(forward, f"a run does not go back: {after.id} from {before.phase} to {after.phase}")
+            self.hold(before.phase in (after.phase, *_BACK), f"what is final stays: {after.id}")
+            self.hold(before.event_due or not before.phase.final or not after.event_due, f"told is told: {after.id}")
+        live = [effect for effect in self._simulation.effects() if effect.run == after.id]
+        over = [effect for effect in live if effect.live(self._simulation.scheduler.now)]
+        if after.phase.final or after.phase is Phase.WAITING:
+            self.hold(not over, f"no remote work outlives its attempt: {after.id} is {after.phase}: {after.reason}")
+        if after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
+            mine = [effect for effect in live if effect.attempt == after.attempt]
+            self.hold(len(mine) == 1, f"each attempt is its own effect: {after.id} attempt {after.attempt}")
+        if after.phase is Phase.FAILED and "that was the last of" in after.reason:
+            self.hold(len(live) == after.attempt, f"each attempt is its own effect: {after.id} has {len(live)}")
+
+    def lane_written(self, before: Lane | None, after: Lane) -> None:
+        """A lane's row was written."""
+        if before is None:
+            return
+        self.hold(before.generation <= after.generation, f"generations only grow: {after.name}")
+        grown = after.generation > before.generation
+        self.hold(grown or before.ring_no <= after.ring_no, f"the ring number of a generation only grows: {after.name}")
+        if before.slot is not None and after.slot != before.slot:
+            run = self._simulation.lanes.run(after.name, before.slot)
+            live = [e.run for e in self._simulation.effects() if run and e.run == run[0].id and self._live(e)]
+            self.hold(not live, f"a slot is held while the remote work lives: {live}")
+            self.hold(run is not None and run[0].phase.final, f"a slot is freed by the end of its run: {after.name}")
+
+    def exclusively(self, place: str, args: tuple[Any, ...]) -> Callable[[], None]:
+        """Calls that no token makes safe do not overlap."""
+        name, _, method = place.partition(".")
+        if name != "careful" or method == "start":
+            return lambda: None
+        run = str(args[0]["run"])
+        self._busy[run] += 1
+        self.hold(self._busy[run] == 1, f"calls under a run's lease do not overlap: {run} {method}")
+
+        def done() -> None:
+            self._busy[run] -= 1
+
+        return done
+
+    def _live(self, effect: Effect) -> bool:
+        return effect.live(self._simulation.scheduler.now)
+
+    def _id(self, run: Run) -> str:
+        return own_event_id(run, self._simulation.lanes.store_id)
+
+    # -- at rest ---------------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> None:
+        """Everything has ended."""
+        simulation = self._simulation
+        self.hold(not simulation.poison, f"no message is given up: {simulation.poison[:3]}")
+        self.hold(not simulation.unexpected, f"handlers fail only as they may: {simulation.unexpected[:3]}")
+        most = simulation.queues.most
+        self.hold(most <= MOST_MESSAGES, f"messages about one key are bounded: there were {most}")
+        for effect in simulation.effects():
+            self.hold(not self._live(effect), f"no remote work lives when all is over: {effect.run}")
+        told = {event["id"] for event in simulation.publisher.heard}
+        runs = list(simulation.lanes.all_runs())
+        for run in runs:
+            self.hold(run.phase.final and not run.event_due, f"every run ends: {run.id} is {run.phase}: {run.reason}")
+            self.hold(self._id(run) in self.journalled_ids & told, f"every run tells its end: {run.id}")
+            self._set(run)
+        self._own_events_are_absorbed_once(runs)
+        for lane in simulation.lanes.all_lanes():
+            self.hold(lane.slot is None, f"at rest no slot is held: {lane.name}")
+            left = simulation.lanes.events(lane.name, lane.generation)
+            self.hold(not left, f"at rest every lane is empty: {lane.name} holds {len(left)}")
+            self.hold(not lane.carried and not lane.asked, f"what was carried or asked for is worked on: {lane}")
+        self._sets_go_on(runs)
+        for payload in simulation.inputs:
+            self.acknowledged(payload)
+
+    def _pages(self, run: Run) -> list[str]:
+        lane, sets = LaneKey(run.route, run.key), (*run.carries, run.generation)
+        return [e.identity for generation in sets for e in self._simulation.lanes.events(lane, generation)]
+
+    def _sets_go_on(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            superseded = run.ending is not None and run.ending.kind is EndingKind.SUPERSEDED
+            if not (superseded and run.phase is not Phase.SUCCEEDED) and run.id not in self.repeated:
+                continue
+            later = [other for other in runs if (other.route, other.key) == (run.route, run.key)]
+            sets = [set(self._pages(other)) for other in later if other.generation > run.generation]
+            whole = any(set(self._pages(run)) <= other for other in sets)
+            said = "a set that was superseded, or is to be worked on again, joins a later one"
+            self.hold(whole, f"{said}: {run.id} {run.phase} carries {run.carries}")
+
+    def _set(self, run: Run) -> None:
+        if run.manifest is None:
+            return
+        name = str(run.manifest["url"]).removeprefix("memory://sets/")
+        listed = [entry["identity"] for entry in json.loads(self._simulation.sets.read(name))["events"]]
+        self.hold(len(listed) == len(set(listed)), f"the ids of a manifest are unique: {run.id}")
+        self.hold(set(listed) == set(self._pages(run)), f"a manifest is the union of its generation's pages: {run.id}")
+        self.hold(run.manifest["count"] == len(listed), f"a manifest is as long as it says: {run.id}")
+
+    def _own_events_are_absorbed_once(self, runs: Sequence[Run]) -> None:
+        absorbed: collections.Counter[tuple[LaneKey, str]] = collections.Counter()
+        lanes = self._simulation.lanes
+        for lane in lanes.all_lanes():
+            for generation in range(1, lane.generation + 1):
+                absorbed.update((lane.name, event.id) for event in lanes.events(lane.name, generation))
+        for (lane_name, id_), times in absorbed.items():
+            self.hold(times == 1, f"an event is absorbed once for ever: {id_} in {lane_name} {times} times")
+        heard = {id_ for lane_name, id_ in absorbed if lane_name.route == "train"}
+        for run in runs:
+            if run.route == "curate" and run.phase is Phase.SUCCEEDED:
+                self.hold(self._id(run) in heard, f"every end reaches the routes that listen: {run.id}")
+
+
+__all__ = ["MOST_MESSAGES", "Checks"]

@@ -1,0 +1,157 @@
+"""Planted faults: each breaks one rule of the product, and the simulation must notice.
+
+A fault is a piece of a function's source and what stands there instead; it is compiled into the module's own names
+and put in the function's place for as long as it is needed.  The files are not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import multiprocessing
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from shared import intake, observations, runs
+from shared.adapters import memory
+from shared.control_plane import ControlPlane
+from shared.intake import Intake
+from shared.run_steps import RunSteps
+from tests.simulation.simulation import simulate
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A planted fault."""
+
+    name: str
+    owner: Any
+    function: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant("acknowledge before the lanes have it", intake, "_answer",
+           "if isinstance(answer, BaseException):", "if False:"),
+    Mutant("acknowledge before the journal has it", Intake, "_commit",
+           "references = await self._journal.append([item.record(self._routes.digest) for item in items])",
+           "asyncio.ensure_future(self._journal.append([item.record(self._routes.digest) for item in items]))\n"
+           "    references = ['memory@0' for _ in items]"),
+    Mutant("no fence: absorb into a closed generation", memory.MemoryLanes, "absorb",
+           "if rows is None or rows.lane.generation != generation:", "if rows is None:"),
+    Mutant("no dedupe rows", memory.MemoryLanes, "absorb",
+           "for event in events if event.identity in rows.seen", "for event in events if False"),
+    Mutant("no ETag when a run is saved", memory.MemoryLanes, "save_run",
+           "if str(runs[run.generation][1]) != version:", "if False:"),
+    Mutant("no ETag at hand-over", memory.MemoryLanes, "_current",
+           "if str(rows.version) != version:", "if False:"),
+    Mutant("hand-over does not close the generation", memory.MemoryLanes, "hand_over",
+           "rows.lane, rows.version, rows.open = lane, rows.version + 1, None",
+           "rows.version, rows.open = rows.version + 1, None"),
+    Mutant("the end does not free the slot", memory.MemoryLanes, "end_run",
+           "freed(rows.lane, run)", "rows.lane"),
+    Mutant("a token without its attempt", runs, "token", "|{attempt}", "|1"),
+    Mutant("a token drawn anew at each call", RunSteps, "_start",
+           "request = run.request or {}",
+           "request = {**(run.request or {}), 'token': str(self._world.clock.now())}"),
+    Mutant("the slot is freed at submit", RunSteps, "_start",
+           "return runs.started(run, remote, self._world.clock.now())",
+           "return runs._end(run, runs.Phase.SUCCEEDED, 'submitted', now)"),
+    Mutant("an unknown start is treated as failed", RunSteps, "_start",
+           "return runs.unstarted(run, str(error), now, error.retry_after, route.start_timeout)",
+           "return runs.refused(run, str(error), now)"),
+    Mutant("an unknown state is treated as failed", RunSteps, "_observe",
+           "return runs.unobserved(run, str(error), now, error.retry_after)",
+           "return runs.observed(run, Observation(Status.FAILED, 'lost'), now, route.retry)"),
+    Mutant("another attempt before the last is final", RunSteps, "_observe",
+           "return runs.unobserved(run, str(error), now, error.retry_after)",
+           "return runs.observed(run, Observation(Status.FAILED, 'lost', runs.Failure.TRANSIENT), now, route.retry)"),
+    Mutant("a timeout ends a run without cancelling", RunSteps, "take",
+           "return runs.cancelling(run, route.timeout, now)",
+           "return runs._failed(run, 'too long', runs.Failure.TIMEOUT, now, route.retry)"),
+    Mutant("the record is deleted on an exception", ControlPlane, "_drive",
+           "moved = self._steps.take(step, run, route, now)",
+           "try:\n            moved = self._steps.take(step, run, route, now)\n        except Unavailable:\n"
+           "            rows = self._world.lanes._rows\n"
+           "            rows[LaneKey(run.route, run.key)].runs.pop(run.generation, None)\n            raise"),
+    Mutant("a duplicate does not ring", Intake, "_absorb", "if first:\n            await asyncio.to_thread(self._bells",
+           "if first and absorbed.fresh:\n            await asyncio.to_thread(self._bells"),
+    Mutant("the event is told before the end is stored", ControlPlane, "_drive",
+           "            self._world.lanes.end_run(moved, version)",
+           "            self._steps.take(Step.EMIT, moved, route, now)\n"
+           "            self._world.lanes.end_run(moved, version)"),
+    Mutant("the end is stored, its event never due", runs, "_end", "event_due=True", "event_due=False"),
+    Mutant("the ring's number is not checked", ControlPlane, "advance", "if ring.number != run.ring_no:", "if False:"),
+    Mutant("the lane's ring number is not checked", ControlPlane, "_wake",
+           "if (ring.generation, ring.number) != (lane.generation, lane.ring_no):", "if False:"),
+    Mutant("no due row for a run", ControlPlane, "_hand_over",
+           "self._world.due.insert(Due(now + GRACE, lane.name, run.generation))", "pass"),
+    Mutant("no due row for a lane", Intake, "_absorb",
+           "await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane))", "pass"),
+    Mutant("the sweep forgets what it has looked at", ControlPlane, "_sweep", "if next_at is not None:", "if False:"),
+    Mutant("equal ids of a group are not folded", Intake, "_commit",
+           ".setdefault(item.read.identity, absorption)", ".setdefault(id(item), absorption)"),
+    Mutant("no lease for calls that no token makes safe", RunSteps, "exclusive", "action.exclusive", "False"),
+    Mutant("an own event gets a new id each time it is told", RunSteps, "_tell",
+           "self._intake.submit(", "event['id'] += str(self._world.clock.now())\n    self._intake.submit("),
+    Mutant("a run ends without a word", runs, "told", "event_due=False", "event_due=False, phase=Phase.RUNNING"),
+    Mutant("a superseded set is forgotten", memory, "freed",
+           "carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation)))", "carried = lane.carried"),
+    Mutant("a set that is asked for again forgets what it carried", ControlPlane, "retry", "*run.carries, ", ""),
+    Mutant("superseding a run that has just ended fails the handler", ControlPlane, "_wake",
+           "contextlib.suppress(ValueError)", "contextlib.nullcontext()"),
+    Mutant("an early end frees what may still live", runs, "ended_early",
+           "if run.phase in (Phase.PREPARING, Phase.WAITING):", "if True:"),
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """Plant a fault for a while.  Raises LookupError where the product has changed and the fault no longer fits."""
+    right = getattr(mutant.owner, mutant.function)
+    source = textwrap.dedent(inspect.getsource(right))
+    if source.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: {mutant.function} holds {mutant.old!r} {source.count(mutant.old)} times")
+    made: dict[str, Any] = {}
+    names = (inspect.getmodule(right) or mutant.owner).__dict__
+    code = compile("from __future__ import annotations\n" + source.replace(mutant.old, mutant.new), mutant.name, "exec")
+    exec(code, names | {"Observation": observations.Observation, "Status": observations.Status}, made)
+    with mock.patch.object(mutant.owner, mutant.function, made[mutant.function]):
+        yield
+
+
+def hunt(mutant: Mutant, seeds: range) -> tuple[int | None, str]:
+    """The first seed that notices, and the sentence that is not true; None when the fault survives."""
+    with planted(mutant):
+        for seed in seeds:
+            try:
+                said, _ = simulate(seed)
+            except Exception as error:  # what cannot even be simulated has been noticed, but not by a check
+                return None, f"the simulator itself failed on seed {seed}: {error!r}"
+            if said:
+                return seed, said
+    return None, "survives"
+
+
+def _row(job: tuple[int, int]) -> tuple[int, int | None, str]:
+    number, seeds = job
+    try:
+        return (number, *hunt(MUTANTS[number], range(seeds)))
+    except LookupError as error:
+        return number, None, f"no longer fits the product, mend it: {error}"
+
+
+def table(seeds: int, tell: Callable[[str], None]) -> int:
+    """Hunt every planted fault, print the table; answers how many survived."""
+    survivors = 0
+    with multiprocessing.Pool() as pool:
+        for number, seed, said in pool.imap(_row, [(number, seeds) for number in range(len(MUTANTS))]):
+            survivors += seed is None
+            caught = f"seed {seed}" if seed is not None else "SURVIVES"
+            tell(f"{number + 1:3}  {MUTANTS[number].name:50}  {caught:10}  {said[:110]}")
+    tell(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} planted faults caught within {seeds} seeds each")
+    return survivors

@@ -1,0 +1,64 @@
+"""What a seed draws: the policies of the routes, and which events arrive when, in which requests."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from shared.lanes import Busy, Flow
+from shared.observations import Failure
+from shared.routing import Emits, Route, Routes
+from shared.runs import Retry
+from tests.simulation.dice import Dice
+
+
+def _seconds(seconds: float) -> dt.timedelta:
+    return dt.timedelta(seconds=seconds)
+
+
+def _flow(dice: Dice, name: str) -> Flow:
+    settle = dice.pick(f"{name} settle", (0, 2, 8))
+    batch_max = dice.pick(f"{name} batch_max", (None, None, 3))
+    cooldown = dice.pick(f"{name} cooldown", (0, 0, 20))
+    busy = dice.pick(f"{name} busy", (Busy.COLLECT, Busy.COLLECT, Busy.SUPERSEDE, Busy.SUPERSEDE, Busy.SKIP))
+    return Flow(_seconds(settle), _seconds(4 * settle), batch_max if settle else None, _seconds(cooldown), busy)
+
+
+def routes(dice: Dice) -> Routes:
+    """A chain (curate, train, notify) and a route beside it; flow policies are drawn."""
+    retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
+    emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
+    common: dict[str, Any] = {"timeout": _seconds(900), "start_timeout": _seconds(7200)}
+    return Routes(
+        (
+            Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
+                  flow=_flow(dice, "curate"), emits=emits, retry=retry, **common),
+            Route("mirror", frozenset({"A.B"}), "all", "copy", {}, flow=_flow(dice, "mirror"), retry=retry, **common),
+            Route("train", frozenset({"Sluice.DatasetPublished"}), "{data.table}", "careful",
+                  {"v": "{event.data.version}"}, retry=retry, **common),
+            Route("notify", frozenset({"Sluice.RunFailed"}), "{data.route}", "copy", {}, retry=Retry(1), **common),
+        ),
+        "simulated",
+    )  # fmt: skip
+
+
+def events(dice: Dice, wanted: frozenset[int] | None) -> list[tuple[list[str], float]]:
+    """Requests as lists of payloads, and when each is sent; `wanted` leaves out events by their number."""
+    tables = ("demand", "weather")[: dice.pick("tables", (1, 2))]
+    spread = dice.pick("spread", (3, 30, 150))
+    requests: list[tuple[list[str], float]] = []
+    batch: list[str] = []
+    for number in range(dice.pick("events", (1, 2, 4, 7, 12))):
+        roll = dice.roll("event")
+        if wanted is not None and number not in wanted:
+            continue
+        kind, name = "A.B" if roll.a < 0.9 else "C.D", f"e{number}" if roll.d < 0.85 else f"compact-{number}"
+        data = {"table": tables[int(roll.c * len(tables))]}
+        batch.append(json.dumps({"id": name, "topic": "/t", "subject": "x", "eventType": kind, "data": data}))
+        if roll.c * 7 % 1 < 0.6:
+            requests.append((batch, roll.between(0, spread)))
+            batch = []
+    if batch:
+        requests.append(([*batch, batch[0], "{not an event"], 1.0))
+    return requests
