@@ -17,8 +17,8 @@ from tests.simulation.backends import Effect
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-MOST_MESSAGES = 16
-"""About one lane or one run there are never more untouched messages than this."""
+MOST_MESSAGES, MOST_SETTLED = 40, 6
+"""Untouched messages about one lane or run: while faults multiply them, and once what was late has come."""
 _BACK = {Phase.PREPARING: 0, Phase.STARTING: 1, Phase.RUNNING: 2, Phase.WAITING: 3}
 
 
@@ -160,6 +160,8 @@ class Checks:
         self.hold(not simulation.unexpected, f"handlers fail only as they may: {simulation.unexpected[:3]}")
         most = simulation.queues.most
         self.hold(most <= MOST_MESSAGES, f"messages about one key are bounded: there were {most}")
+        most = simulation.queues.most_settled
+        self.hold(most <= MOST_SETTLED, f"messages about one key become few again: there were {most}")
         for effect in simulation.effects():
             self.hold(not self._live(effect), f"no remote work lives when all is over: {effect.run}")
         told = {event["id"] for event in simulation.publisher.heard}
@@ -216,4 +218,4 @@ class Checks:
                 self.hold(self._id(run) in heard, f"every end reaches the routes that listen: {run.id}")
 
 
-__all__ = ["MOST_MESSAGES", "Checks"]
+__all__ = ["MOST_MESSAGES", "MOST_SETTLED", "Checks"]

@@ -86,6 +86,8 @@ MUTANTS = (
            "            self._world.lanes.end_run(moved, version)"),
     Mutant("the end is stored, its event never due", runs, "_end", "event_due=True", "event_due=False"),
     Mutant("the ring's number is not checked", ControlPlane, "advance", "if ring.number != run.ring_no:", "if False:"),
+    Mutant("a message that is too old is sent again", ControlPlane, "advance",
+           'return f"dropped', 'self._world.bells.ring_run(ring, _AGAIN)\n            return f"dropped'),
     Mutant("the lane's ring number is not checked", ControlPlane, "_wake",
            "if (ring.generation, ring.number) != (lane.generation, lane.ring_no):", "if False:"),
     Mutant("no due row for a run", ControlPlane, "_hand_over",

@@ -21,6 +21,8 @@ from tests.simulation.stores import MemoryDue, MemorySets, Message, SimJournal, 
 
 TROUBLE = 240.0
 """For how many seconds faults happen."""
+SETTLED = 180.0
+"""How long after the last fault what was late has come."""
 PATIENCE = 4 * 3600.0
 """Within how many seconds after the last fault everything has ended: attempts, their timeouts and pauses."""
 TRIES, SWEEP = 5, 30.0
@@ -46,7 +48,7 @@ class Simulation:
         self.store_clock = SimClock(self.scheduler)
         self.journal, self.sets, self.due = SimJournal(), MemorySets(), MemoryDue()
         self.lanes = SimLanes(self.store_clock, f"{seed:032d}")
-        self.queues, self.guard = SimQueues(self.scheduler, self.dice), SimGuard()
+        self.queues, self.guard = SimQueues(self.scheduler, self.dice, TROUBLE + SETTLED), SimGuard()
         self.checks = Checks(self)
         self.journal.checks = self.lanes.checks = self.checks
         self.publisher = SimPublisher(self.checks.told)

@@ -92,11 +92,12 @@ class Message:
 class SimQueues:
     """The two queues: at least once, in no order; what is sent may come late, twice or never."""
 
-    def __init__(self, scheduler: Scheduler, dice: Dice) -> None:
+    def __init__(self, scheduler: Scheduler, dice: Dice, settled_at: float) -> None:
         self._scheduler, self._dice, self._sent = scheduler, dice, 0
         self.messages: dict[int, Message] = {}
         self.rung: set[tuple[LaneKey, int]] = set()
-        self.most = 0
+        self.most = self.most_settled = 0
+        self.settled_at = settled_at
         self.deliver: Any = None
 
     def ring_lane(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
@@ -122,7 +123,10 @@ class SimQueues:
         self._sent += 1
         message = Message(queue, ring, self._sent, copy, visible_at=self._scheduler.now + seconds)
         self.messages[message.number] = message
-        self.most = max(self.most, self.of(queue, ring))
+        held = self.of(queue, ring)
+        self.most = max(self.most, held)
+        if self._scheduler.now > self.settled_at:
+            self.most_settled = max(self.most_settled, held)
         self._scheduler.at(seconds, self.deliver, message)
 
     def of(self, queue: str, ring: Ring) -> int:
