@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from functions import event_grid, event_hubs, http, queues, timers
+from functions import commands, event_grid, event_hubs, http, queues, timers
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-for module in (event_grid, event_hubs, queues, timers, http):
+for module in (event_grid, event_hubs, queues, timers, http, commands):
     app.register_functions(module.blueprint)

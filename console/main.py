@@ -7,6 +7,7 @@ answer), 2 when the command line is wrong.
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -99,14 +100,17 @@ def _replay(given: argparse.Namespace) -> int:
     return 0
 
 
-def _cancel(given: argparse.Namespace) -> int:
-    _show(given, questions.cancel(given.name, given.run_id), "said")
+def _command(given: argparse.Namespace) -> int:
+    what = "force_new" if getattr(given, "force_new", False) else given.what
+    _show(given, questions.command(given.name, what, given.run_id, given.by, given.note), "said")
     return 0
 
 
-def _retry(given: argparse.Namespace) -> int:
-    _show(given, questions.retry(given.name, given.run_id), "said")
-    return 0
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:
+        return ""
 
 
 def _positive(text: str) -> int:
@@ -146,10 +150,16 @@ def _parser() -> argparse.ArgumentParser:
     replay = command("replay", _replay, "Put a journalled event through again; what it has started is joined.")
     for one in (explain, replay):
         one.add_argument("event", metavar="EVENT", help="the event's id, as `sluice events` shows it")
-    cancel = command("cancel", _cancel, "Cancel a run, its remote work too.")
-    retry = command("retry", _retry, "Work on the set of a run that failed or was stopped again.")
-    for one in (cancel, retry):
+    cancel = command("cancel", _command, "Cancel a run, its remote work too.")
+    retry = command("retry", _command, "Another attempt of a run that failed or was cancelled.")
+    retry.add_argument("--force-new", action="store_true", help="a new run of its set instead, whatever came of it")
+    approve = command("approve", _command, "Let a run start, or go on, that waits for a person.")
+    reject = command("reject", _command, "End a run that waits for a person.")
+    for what, one in (("cancel", cancel), ("retry", retry), ("approve", approve), ("reject", reject)):
+        one.set_defaults(what=what)
         one.add_argument("run_id", metavar="RUN", help="the run's name, as `sluice runs` shows it")
+        one.add_argument("--by", default=_who(), metavar="NAME", help="who decides (default: your name here)")
+        one.add_argument("--note", default="", help="why, for those who read it later")
     return parser
 
 

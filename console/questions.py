@@ -66,18 +66,10 @@ def replay(name: str | None, event: str) -> Row:
         return dict(operations.replay(event))
 
 
-def cancel(name: str | None, run: str) -> Row:
-    """What cancelling a run did."""
+def command(name: str | None, what: str, run: str, by: str, note: str = "") -> Row:
+    """What a command about a run did: one of `Operations.command`."""
     with _operations(name, "sluice runs") as operations:
-        operations.note("cancel", {"run": run})
-        return {"run": run, "said": wiring.control_plane().cancel(run)}
-
-
-def retry(name: str | None, run: str) -> Row:
-    """What asking for a run's set again did."""
-    with _operations(name, "sluice runs") as operations:
-        operations.note("retry", {"run": run})
-        return {"run": run, "said": wiring.control_plane().retry(run)}
+        return dict(operations.command(wiring.control_plane().commands, what, run, by, note))
 
 
 def status(name: str | None) -> Row:

@@ -27,6 +27,8 @@ _COLOURS = {
     "starting": "cyan",
     "running": "cyan",
     "waiting": "yellow",
+    "approval": "magenta",
+    "queued": "cyan",
     "cancelled": "yellow",
     "rejected": "red",
     "failed": "red",
@@ -115,10 +117,11 @@ def lanes(rows: Sequence[Row]) -> None:
     if not rows:
         console().print("no lanes yet", style="bright_black")
         return
-    table = _table("route", "key", "generation", "collecting", "running", "waits until")
+    table = _table("route", "key", "generation", "collecting", "runs", "waits until")
     for row in rows:
         held = f"{row['collecting']} event(s)" if row["collecting"] else "-"
-        busy = "-" if row["running"] is None else f"generation {row['running']}"
+        runs = [(word, row[word]) for word in ("running", "queued", "approval") if row[word]]
+        busy = "; ".join(f"{word} {', '.join(map(str, numbers))}" for word, numbers in runs) or "-"
         until = _time(row["waits_until"]) if row["waits_until"] else "-"
         table.add_row(row["route"], row["key"], str(row["generation"]), held, busy, until)
     console().print(table)

@@ -5,7 +5,7 @@ import json
 import azure.functions as func
 
 from shared import wiring
-from shared.errors import NotFound, SluiceError
+from shared.errors import Conflict, NotFound, SluiceError
 
 blueprint = func.Blueprint()
 
@@ -14,47 +14,44 @@ blueprint = func.Blueprint()
 @blueprint.route(route="health", methods=["GET"], trigger_arg_name="request")
 def health(request: func.HttpRequest) -> func.HttpResponse:
     """Whether settings, routes and store are in order; 503 with every fault when they are not."""
-    return _answer(lambda: wiring.operations().health())
+    return answer(lambda: wiring.operations().health())
 
 
 @blueprint.function_name("events")
 @blueprint.route(route="events", methods=["GET"], trigger_arg_name="request")
 def events(request: func.HttpRequest) -> func.HttpResponse:
     """The newest deliveries with their outcomes; `?outcome=` and `?limit=` narrow them."""
-    return _answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", 50)))
+    return answer(lambda: wiring.operations().events(request.params.get("outcome"), request.params.get("limit", 50)))
 
 
 @blueprint.function_name("runs")
 @blueprint.route(route="runs", methods=["GET"], trigger_arg_name="request")
 def runs(request: func.HttpRequest) -> func.HttpResponse:
     """Every run, the newest first."""
-    return _answer(lambda: wiring.operations().runs())
+    return answer(lambda: wiring.operations().runs())
 
 
 @blueprint.function_name("lanes")
 @blueprint.route(route="lanes", methods=["GET"], trigger_arg_name="request")
 def lanes(request: func.HttpRequest) -> func.HttpResponse:
     """Every lane."""
-    return _answer(lambda: wiring.operations().lanes())
+    return answer(lambda: wiring.operations().lanes())
 
 
 @blueprint.function_name("explain")
 @blueprint.route(route="explain/{id}", methods=["GET"], trigger_arg_name="request")
 def explain(request: func.HttpRequest) -> func.HttpResponse:
     """From an event to all that came of it, and back."""
-    return _answer(lambda: wiring.operations().explain(request.route_params["id"]))
+    return answer(lambda: wiring.operations().explain(request.route_params["id"]))
 
 
-@blueprint.function_name("replay")
-@blueprint.route(route="replay/{id}", methods=["POST"], trigger_arg_name="request")
-def replay(request: func.HttpRequest) -> func.HttpResponse:
-    """Put a journalled event through again under today's routes; what it has already started is joined."""
-    return _answer(lambda: wiring.operations().replay(request.route_params["id"]))
-
-
-def _answer(ask) -> func.HttpResponse:
+def answer(ask) -> func.HttpResponse:
+    """What was asked as JSON, or what is wrong with a status that says whose turn it is."""
     try:
         status, body = 200, ask()
     except (SluiceError, ValueError) as error:
-        status, body = {NotFound: 404, ValueError: 400}.get(type(error), 503), {"error": str(error).splitlines()}
+        status, body = (
+            {NotFound: 404, ValueError: 400, Conflict: 409}.get(type(error), 503),
+            {"error": str(error).splitlines()},
+        )
     return func.HttpResponse(json.dumps(body, default=str), status_code=status, mimetype="application/json")

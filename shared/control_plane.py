@@ -13,20 +13,26 @@ import datetime as dt
 import logging
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
-from shared import lanes, runs
-from shared.errors import Conflict, NotFound, Unavailable
+from shared import flow, lanes, runs
+from shared.commands import Commands
+from shared.errors import Conflict, Unavailable
+from shared.flow import Admit, Decision, Start
 from shared.intake import GRACE, IntakeLoop, Receipt
-from shared.lanes import Lane, LaneKey
+from shared.lanes import Collected, Lane, LaneKey
+from shared.phases import Ending, EndingKind, Phase, Step
+from shared.places import Places
 from shared.ports import Due, Ring
 from shared.routing import Route, Routes
+from shared.run_moves import move
 from shared.run_steps import RunSteps
-from shared.runs import Ending, EndingKind, Phase, Run, Step
+from shared.runs import Run
 from shared.world import World
 
 _AGAIN = dt.timedelta(seconds=5)
 _LONGEST_HOP = dt.timedelta(days=6)
-_TRIES = 10
+_LIMIT_AGAIN = dt.timedelta(minutes=1)
 _EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
 
 
@@ -35,7 +41,8 @@ class ControlPlane:
 
     def __init__(self, *, routes: Routes, intake: IntakeLoop, world: World) -> None:
         self._routes, self._intake, self._world = routes, intake, world
-        self._steps = RunSteps(intake, world)
+        self._steps, self._places = RunSteps(intake, world), Places(world)
+        self.commands = Commands(routes=routes, world=world)
 
     # -- receive ---------------------------------------------------------------------------------------------------
 
@@ -70,22 +77,65 @@ class ControlPlane:
             return f"dropped: the lane is at {at}, the ring at {ring.generation}/{ring.number}"
         now = self._world.clock.now()
         route = self._routes.named(lane.route)
-        flow = route.flow if route else lanes.Flow()
-        decision = lanes.decide(lane, self._world.lanes.collected(ring.lane, lane.generation), flow, now)
-        if isinstance(decision, lanes.Wait):
+        held = self._world.lanes.collected(ring.lane, lane.generation)
+        decision = flow.decide(lane, held, route.flow if route else flow.Flow(), now)
+        if isinstance(decision, flow.Start | flow.Admit) and route and route.limit:
+            decision = self._within_limit(lane, route, decision, now)
+        self._follow(decision, lane, version, held, route, now)
+        return decision.reason
+
+    def _within_limit(self, lane: Lane, route: Route, decision: Start | Admit, now: dt.datetime) -> Decision:
+        """The same decision when the route has a place for it; what only waits for a person needs none."""
+        generation = decision.generation if isinstance(decision, flow.Admit) else lane.generation
+        waits = isinstance(decision, flow.Start) and route.approval is not None
+        if waits or self._places.take(lane.name, generation, route.limit or 0):
+            return decision
+        return flow.Wait(now + _LIMIT_AGAIN, f"stands in line: {route.limit} runs of the route work, its limit")
+
+    def _follow(
+        self,
+        decision: Decision,
+        lane: Lane,
+        version: str,
+        held: Collected | None,
+        route: Route | None,
+        now: dt.datetime,
+    ) -> None:
+        """Do what was decided about a lane."""
+        opened = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now)
+        taking: dict[str, Any] = {"carries": lane.carried, "failed": lane.failed, "asked_by": lane.asked}
+        if isinstance(decision, flow.Wait):
             waiting = lanes.waiting(lane, decision.until)
             self._world.lanes.save_lane(waiting, version)
             self._ring_lane(waiting, decision.until - now)
-        elif isinstance(decision, lanes.Start):
-            run = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now, lane.carried)
+        elif isinstance(decision, flow.Start) and route and route.approval:
+            self._hand_over(lanes.set_aside(lane), version, dataclasses.replace(opened, **taking), now)
+        elif isinstance(decision, flow.Start):
+            run = dataclasses.replace(opened, **taking, limited=bool(route and route.limit))
             self._hand_over(lanes.handed_over(lane), version, run, now)
-        elif isinstance(decision, lanes.Skip):
-            run = runs.opened(lane.route, lane.key, lane.generation, decision.reason, now)
-            self._hand_over(lanes.skipped_over(lane), version, runs.passed_over(run, decision.reason, now), now)
-        elif isinstance(decision, lanes.Supersede):
+        elif isinstance(decision, flow.Admit):
+            self._admit(lane, version, decision, route, now)
+        elif isinstance(decision, flow.Skip):
+            skipped = runs.passed_over(opened, decision.reason, now)
+            self._hand_over(lanes.skipped_over(lane), version, skipped, now)
+        elif isinstance(decision, flow.Miss) and held is not None:
+            missed = runs.passed_over(opened, decision.reason, now, decision.missing)
+            self._hand_over(lanes.missed_over(lane, held), version, missed, now)
+        elif isinstance(decision, flow.Supersede):
             with contextlib.suppress(ValueError):  # the run has ended meanwhile, and its end rings the lane
-                self._end_early(LaneKey(lane.route, lane.key), lane.slot or 0, EndingKind.SUPERSEDED, decision.reason)
-        return decision.reason
+                self.commands.end_early(lane.name, decision.generation, Ending(EndingKind.SUPERSEDED, decision.reason))
+
+    def _admit(self, lane: Lane, version: str, decision: Admit, route: Route | None, now: dt.datetime) -> None:
+        """Give a queued run its slot and start it; what else the lane may do now is looked at after it."""
+        found = self._world.lanes.run(lane.name, decision.generation)
+        if found is None or found[0].phase is not Phase.QUEUED:
+            raise Conflict(f"the run of generation {decision.generation} has moved")
+        limited = dataclasses.replace(found[0], limited=bool(route and route.limit))
+        run = runs.admitted(limited, decision.reason, now)
+        admitted = lanes.admitted(lane, decision.generation)
+        self._world.lanes.move(admitted, version, run, found[1])
+        self._ring_lane(admitted, dt.timedelta(0))
+        self.advance(_ring(run))
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
         """Send what follows a message whose handler has died after it wrote the truth; one too many is dropped."""
@@ -99,58 +149,6 @@ class ControlPlane:
         self._world.due.insert(Due(now + GRACE, lane.name, run.generation))
         self._world.lanes.hand_over(lane, version, run)
         self.advance(_ring(run))
-
-    # -- ending early, and again -------------------------------------------------------------------------------------
-
-    def cancel(self, run_id: str) -> str:
-        """Cancel a run, its remote work too; answers what was done.  Raises NotFound, ValueError when it has ended."""
-        run = self._named(run_id)
-        return self._end_early(
-            LaneKey(run.route, run.key), run.generation, EndingKind.CANCELLED, "an operator cancelled it"
-        )
-
-    def retry(self, run_id: str) -> str:
-        """Work on the set of a run that has ended badly again, together with whatever its lane has collected.
-
-        Raises NotFound; ValueError when the run has succeeded or has not ended; Conflict when the lane is busy moving.
-        """
-        run = self._named(run_id)
-        if not run.phase.final or run.phase is Phase.SUCCEEDED:
-            raise ValueError(
-                f"run {run_id} is {run.phase}: only a run that has failed or was stopped is worked on again"
-            )
-        found = self._world.lanes.lane(LaneKey(run.route, run.key))
-        if found is None:
-            raise NotFound(f"run {run_id} has no lane any more")
-        lane = lanes.asked(found[0], *run.carries, run.generation)
-        self._world.due.insert(Due(self._world.clock.now() + GRACE, lane.name))
-        self._world.lanes.save_lane(lane, found[1])
-        self._ring_lane(lane, dt.timedelta(0))
-        return f"the set of run {run_id} joins generation {lane.generation} of its lane"
-
-    def _named(self, run_id: str) -> Run:
-        found = next((run for run in self._world.lanes.all_runs() if run.id == run_id), None)
-        if found is None:
-            raise NotFound(f"there is no run {run_id!r}")
-        return found
-
-    def _end_early(self, lane: LaneKey, generation: int, kind: EndingKind, reason: str) -> str:
-        """Mark a run as ending and ring it; whoever drives it now loses its write and drops out."""
-        for _ in range(_TRIES):
-            found = self._world.lanes.run(lane, generation)
-            if found is None:
-                raise NotFound(f"lane {lane.route}/{lane.key} has no run of generation {generation}")
-            ended = runs.ended_early(found[0], Ending(kind, reason), self._world.clock.now())
-            try:
-                if ended.phase.final:
-                    self._world.lanes.end_run(ended, found[1])
-                else:
-                    self._world.lanes.save_run(ended, found[1])
-            except Conflict:
-                continue
-            self._ring_run(ended, dt.timedelta(0))
-            return f"run {ended.id} is {ended.phase}: {reason}"
-        raise Unavailable(f"run {lane.route}/{lane.key}/{generation} moves too fast to be stopped; try again")
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
@@ -193,11 +191,15 @@ class ControlPlane:
                 return f"{run.phase}: {run.reason}"
             moved = self._steps.take(step, run, route, now)
             if moved.phase.final and not run.phase.final:
-                self._world.lanes.end_run(moved, version)
-                self._steps.note_end(moved)
-                run, version = self._reread(moved)
+                run, version = moved, self._end(moved, version, route)
             else:
                 run, version = moved, self._world.lanes.save_run(moved, version)
+
+    def _end(self, run: Run, version: str, route: Route) -> str:
+        """Store the end of a run; its slot is free with it."""
+        stored = move(self._world.lanes, run, version, lambda lane: lanes.freed(lane, run, carries=route.flow.carries))
+        self._steps.note_end(run)
+        return stored
 
     # -- sweep -----------------------------------------------------------------------------------------------------
 
@@ -230,15 +232,17 @@ class ControlPlane:
             if found is None or not found[0].alive:
                 return None, None
             run = found[0]
-            late = run.next_at <= now
+            late = run.next_at <= now and run.phase is not Phase.QUEUED  # its lane is looked after by a row of its own
             return max(now, run.next_at), Ring(due.lane, due.generation, run.ring_no) if late else None
         row = self._world.lanes.lane(due.lane)
         if row is None:
             return None, None
         lane = row[0]
-        if not lane.asked and self._world.lanes.collected(due.lane, lane.generation) is None:
+        idle = not lane.asked and not lane.queued
+        if idle and self._world.lanes.collected(due.lane, lane.generation) is None:
             return None, None
-        if lane.slot is not None or (lane.wake_at and lane.wake_at > now):
+        route = self._routes.named(lane.route)
+        if flow.full(lane, route.flow if route else flow.Flow()) or (lane.wake_at and lane.wake_at > now):
             return max(now, lane.wake_at or now), None
         return now, Ring(due.lane, lane.generation, lane.ring_no)
 
@@ -249,12 +253,6 @@ class ControlPlane:
 
     def _ring_lane(self, lane: Lane, delay: dt.timedelta) -> None:
         self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no), min(delay, _LONGEST_HOP))
-
-    def _reread(self, run: Run) -> tuple[Run, str]:
-        found = self._world.lanes.run(LaneKey(run.route, run.key), run.generation)
-        if found is None:
-            raise NotFound(f"run {run.id} has no row any more")
-        return found
 
 
 def _ring(run: Run) -> Ring:

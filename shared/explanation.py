@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.lanes import LaneKey
 from shared.ports import JSON, Lanes
-from shared.requests import own_event_id
+from shared.requests import own_event_id, own_event_ids
 from shared.runs import Run
 
 
@@ -23,7 +23,7 @@ class Explanation:
     def __init__(self, records: Mapping[str, Sequence[JSON]], lanes: Lanes) -> None:
         self._records, self._lanes = records, lanes
         self._runs = sorted(lanes.all_runs(), key=lambda run: run.created_at)
-        self._tellers = {own_event_id(run, lanes.store_id): run for run in self._runs}
+        self._tellers = {told: run for run in self._runs for told in own_event_ids(run, lanes.store_id)}
 
     def effects(self, event_id: str) -> list[JSON]:
         """The runs that an event led to, each with what followed from it."""

@@ -1,18 +1,19 @@
-"""Everything of one route that shares one key, and when its open generation becomes a run.  Pure."""
+"""Everything of one route that shares one key: the lane's own row, and how it moves.  Pure.
+
+A lane collects events into its open generation.  A closed generation is the set of one run, which is `pending` while a
+person has to approve it, `queued` when it may start as soon as a slot is free, and in `slots` while its work may live.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 import hashlib
 
-from shared.runs import EndingKind, Phase, Run
+from shared.phases import EndingKind, Phase
+from shared.runs import Run
 
-MOST_SUPERSEDED = 3
-"""So many runs of a lane in a row may be superseded; then one may finish."""
-
-_LOOK_FOR_MORE = dt.timedelta(seconds=1)
+_MOST_FAILED = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class LaneKey:
 class Lane:
     """The lane's own row.  It is never deleted and its generation never restarts.
 
-    `carried` are earlier generations whose sets join the next run's; `asked` says that an operator wants it now.
+    `slots`, `queued` and `pending` are generations whose runs work, may start, and wait for a person.
+    `carried` are earlier generations whose sets join the next run's, `have` the event types that missed joins among
+    them hold already.  `failed` are the newest generations whose sets wait to be worked on again.
+    `fired` is the first generation that became a run.  `asked` names who wants the next run now.
     """
 
     route: str
@@ -40,11 +44,16 @@ class Lane:
     generation: int = 1
     ring_no: int = 0
     wake_at: dt.datetime | None = None
-    slot: int | None = None
+    slots: tuple[int, ...] = ()
+    queued: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
     last_end: dt.datetime | None = None
     carried: tuple[int, ...] = ()
+    have: frozenset[str] = frozenset()
+    failed: tuple[int, ...] = ()
+    fired: int | None = None
     superseded: int = 0
-    asked: bool = False
+    asked: str = ""
 
     @property
     def name(self) -> LaneKey:
@@ -54,117 +63,12 @@ class Lane:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Collected:
-    """When the open generation was first and last added to, by the times of receipt, and how many events it holds."""
+    """What the open generation holds: when it was first and last added to, by the times of receipt, and how much."""
 
     first_at: dt.datetime
     last_at: dt.datetime
     count: int = 1
-
-
-class Busy(enum.StrEnum):
-    """What a lane does with a generation that is ready while a run holds the slot."""
-
-    COLLECT = "collect"  # go on collecting; the end of the run starts the next
-    SUPERSEDE = "supersede"  # cancel the run; its set joins the next run's
-    SKIP = "skip"  # close the generation without a run of its own
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Flow:
-    """How a lane turns events into runs.
-
-    A generation is handed over when nothing has arrived for `settle`, at the latest `settle_max` after its first event,
-    and early when it holds `batch_max` events; never before `cooldown` has passed since the last run ended.
-    One run at a time holds the lane's slot; `when_busy` says what happens meanwhile.
-    """
-
-    settle: dt.timedelta = dt.timedelta(0)
-    settle_max: dt.timedelta = dt.timedelta(0)
-    batch_max: int | None = None
-    cooldown: dt.timedelta = dt.timedelta(0)
-    when_busy: Busy = Busy.COLLECT
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Start:
-    """Close the generation and hand it to a run."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wait:
-    """Look again at `until`."""
-
-    until: dt.datetime
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to do: the next event, or the end of the run that holds the slot, rings."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Skip:
-    """Close the generation without doing anything for it."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Supersede:
-    """Cancel the run that holds the slot; its end starts this generation, together with its set."""
-
-    reason: str
-
-
-Decision = Start | Wait | Rest | Skip | Supersede
-
-
-def decide(lane: Lane, collected: Collected | None, flow: Flow, now: dt.datetime) -> Decision:
-    """What becomes of the lane's open generation at this time, and why."""
-    if collected is None and not lane.asked:
-        return Rest(f"generation {lane.generation} is empty")
-    ready = _ready(lane, collected, flow, now)
-    if lane.slot is not None:
-        return _busy(lane, lane.slot, ready, flow)
-    if isinstance(ready, Start) and lane.last_end and now < lane.last_end + flow.cooldown and not lane.asked:
-        until = lane.last_end + flow.cooldown
-        return Wait(until, f"cooling down until {until.isoformat(timespec='milliseconds')}")
-    return ready
-
-
-def _busy(lane: Lane, slot: int, ready: Start | Wait, flow: Flow) -> Decision:
-    holds = f"the run of generation {slot} holds the slot"
-    if flow.when_busy is Busy.COLLECT or lane.asked:
-        return Rest(f"generation {lane.generation} collects while {holds}")
-    if isinstance(ready, Wait):
-        return ready
-    if flow.when_busy is Busy.SKIP:
-        return Skip(f"{holds}, and the route skips what arrives meanwhile")
-    if lane.superseded >= MOST_SUPERSEDED:
-        return Rest(f"{holds}, and may finish: {lane.superseded} in a row were superseded")
-    return Supersede(f"superseded by generation {lane.generation}")
-
-
-def _ready(lane: Lane, collected: Collected | None, flow: Flow, now: dt.datetime) -> Start | Wait:
-    if collected is None or lane.asked:
-        return Start("an operator asked for it")
-    if flow.batch_max is not None and collected.count >= flow.batch_max:
-        return Start(f"{collected.count} events, the route's batch_max is {flow.batch_max}")
-    quiet_at = collected.last_at + flow.settle
-    due_at = min(quiet_at, collected.first_at + flow.settle_max)
-    if now < due_at:
-        look_at = due_at if flow.batch_max is None else min(due_at, now + _LOOK_FOR_MORE)
-        return Wait(look_at, f"settling until {due_at.isoformat(timespec='milliseconds')}")
-    if not flow.settle:
-        return Start("the route does not settle")
-    if now >= quiet_at:
-        return Start(f"quiet for {flow.settle}")
-    return Start(f"collected for {flow.settle_max}, the route's settle_max")
+    types: frozenset[str] = frozenset()
 
 
 def waiting(lane: Lane, until: dt.datetime) -> Lane:
@@ -173,27 +77,77 @@ def waiting(lane: Lane, until: dt.datetime) -> Lane:
 
 
 def handed_over(lane: Lane) -> Lane:
-    """The generation is closed: its run takes the slot and the carried sets, and the next generation opens."""
-    opened = skipped_over(lane)
-    return dataclasses.replace(opened, slot=lane.generation, carried=(), asked=False)
+    """The generation is closed: its run takes a slot and the carried sets, and the next generation opens."""
+    return dataclasses.replace(_fired(lane), slots=(*lane.slots, lane.generation))
+
+
+def set_aside(lane: Lane) -> Lane:
+    """The generation is closed: its run takes the carried sets and waits for a person, without a slot."""
+    return dataclasses.replace(_fired(lane), pending=(*lane.pending, lane.generation))
 
 
 def skipped_over(lane: Lane) -> Lane:
-    """The generation is closed without a run that works: the slot stays with whom it is."""
+    """The generation is closed without a run that works: the slots stay with whom they are."""
     return dataclasses.replace(lane, generation=lane.generation + 1, ring_no=0, wake_at=None)
 
 
-def freed(lane: Lane, run: Run) -> Lane:
-    """The run has ended; a slot that another run holds by now is left alone.  A superseded set joins the next one."""
-    if lane.slot != run.generation:
+def missed_over(lane: Lane, collected: Collected) -> Lane:
+    """The generation is closed because what it waited for did not come in time; its set joins the next one."""
+    carried = (*lane.carried, lane.generation)
+    return dataclasses.replace(skipped_over(lane), carried=carried, have=lane.have | collected.types)
+
+
+def approved(lane: Lane, generation: int) -> Lane:
+    """A run that waited for a person may start as soon as a slot is free."""
+    return dataclasses.replace(_without(lane, generation), queued=(*lane.queued, generation))
+
+
+def admitted(lane: Lane, generation: int) -> Lane:
+    """A queued run takes a slot."""
+    return dataclasses.replace(_without(lane, generation), slots=(*lane.slots, generation))
+
+
+def reopened(lane: Lane, run: Run) -> Lane:
+    """The run of a generation that had ended is to work again, or to be approved again first."""
+    lane = _without(lane, run.generation)
+    if run.phase is Phase.APPROVAL:
+        return dataclasses.replace(lane, pending=(*lane.pending, run.generation))
+    return dataclasses.replace(lane, queued=(*lane.queued, run.generation))
+
+
+def asked(lane: Lane, by: str, *generations: int) -> Lane:
+    """Somebody wants the sets of ended generations in a run of their own, with whatever the lane has collected."""
+    carried = tuple(dict.fromkeys((*lane.carried, *generations)))
+    failed = tuple(number for number in lane.failed if number not in generations)
+    return dataclasses.replace(lane, carried=carried, failed=failed, asked=by)
+
+
+def freed(lane: Lane, run: Run, *, carries: bool = True) -> Lane:
+    """The run has ended and holds nothing any more.  With `carries` a superseded set joins the next one."""
+    if run.generation not in (*lane.slots, *lane.queued, *lane.pending):
         return lane
-    ended = dataclasses.replace(lane, slot=None, last_end=run.ended_at, superseded=0)
+    worked = run.generation in lane.slots
+    ended = dataclasses.replace(
+        _without(lane, run.generation), last_end=run.ended_at if worked else lane.last_end, superseded=0
+    )
+    if run.phase is Phase.SKIPPED and lane.fired == run.generation:
+        return dataclasses.replace(ended, fired=None)
+    if run.phase is Phase.FAILED:
+        return dataclasses.replace(ended, failed=(*ended.failed, run.generation)[-_MOST_FAILED:])
     if run.phase is Phase.SUCCEEDED or run.ending is None or run.ending.kind is not EndingKind.SUPERSEDED:
         return ended
-    carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation)))
+    carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation))) if carries else lane.carried
     return dataclasses.replace(ended, carried=carried, superseded=lane.superseded + 1)
 
 
-def asked(lane: Lane, *generations: int) -> Lane:
-    """An operator wants the sets of ended generations to be worked on again, with whatever the lane has collected."""
-    return dataclasses.replace(lane, carried=tuple(dict.fromkeys((*lane.carried, *generations))), asked=True)
+def _fired(lane: Lane) -> Lane:
+    first = lane.generation if lane.fired is None else lane.fired
+    return dataclasses.replace(skipped_over(lane), carried=(), have=frozenset(), asked="", fired=first)
+
+
+def _without(lane: Lane, generation: int) -> Lane:
+    slots, queued, pending, failed = (
+        tuple(number for number in numbers if number != generation)
+        for numbers in (lane.slots, lane.queued, lane.pending, lane.failed)
+    )
+    return dataclasses.replace(lane, slots=slots, queued=queued, pending=pending, failed=failed)

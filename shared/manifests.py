@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.ports import Absorption
-from shared.runs import Run
+from shared.runs import Run, run_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +44,10 @@ def name(run: Run, partition: str) -> str:
 
 
 def build(run: Run, events: Sequence[Absorption], seen: Mapping[str, Mapping[str, Any]]) -> Manifest:
-    """The manifest of a run over the events of its generation; `seen` holds the guard's facts by identity."""
+    """The manifest of a run over the events of its generation; `seen` holds the guard's facts by identity.
+
+    `failed` names earlier runs of the lane that failed, whose sets wait to be worked on again and are not in this one.
+    """
     entries = []
     for event in events:
         entry: dict[str, Any] = {
@@ -58,5 +61,7 @@ def build(run: Run, events: Sequence[Absorption], seen: Mapping[str, Mapping[str
         if event.identity in seen:
             entry["guard"] = dict(seen[event.identity])
         entries.append(entry)
-    document = {"route": run.route, "key": run.key, "generation": run.generation, "run": run.id, "events": entries}
+    failed = [run_id(run.route, run.key, generation) for generation in run.failed]
+    named = {"route": run.route, "key": run.key, "generation": run.generation, "run": run.id}
+    document = {**named, "failed": failed, "events": entries}
     return Manifest(json.dumps(document, indent=1, sort_keys=True).encode())

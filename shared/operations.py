@@ -9,12 +9,17 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
 from shared.intake import IntakeLoop, Outcome
 from shared.lanes import LaneKey
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
 from shared.routing import Routes
+
+DECIDING = ("approve", "reject")
+COMMANDS = ("cancel", "retry", "force_new", *DECIDING)
+"""What a person may command about a run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +94,8 @@ class Operations:
             held = self._lanes.collected(lane.name, lane.generation)
             collecting = len(self._lanes.events(lane.name, lane.generation)) if held else 0
             named = {"route": lane.route, "key": lane.key, "generation": lane.generation, "collecting": collecting}
-            busy = {"running": lane.slot, "waits_until": lane.wake_at.isoformat() if lane.wake_at and held else None}
+            held_by = {"running": list(lane.slots), "queued": list(lane.queued), "approval": list(lane.pending)}
+            busy = held_by | {"waits_until": lane.wake_at.isoformat() if lane.wake_at and held else None}
             rows.append(named | busy)
         return rows
 
@@ -124,6 +130,18 @@ class Operations:
             ],
             "led_to": self._explanation(list(self._deliveries())).effects(event_id),
         }
+
+    def command(self, commands: Commands, what: str, run: str, by: str, note: str = "") -> JSON:
+        """Journal a person's command about a run (cancel, retry, force_new, approve, reject) and carry it out.
+
+        Raises NotFound, ValueError, Conflict, Unavailable: see `Commands`.
+        """
+        if what not in COMMANDS:
+            raise ValueError(f"{what!r} is none of {', '.join(COMMANDS)}")
+        self.note(what, {"run": run, "by": by, "note": note})
+        does = getattr(commands, what)
+        said = does(run, by, note) if what in DECIDING else does(run, by or SOMEBODY)
+        return {"run": run, "said": said}
 
     def note_poison(self, queue: str, body: bytes) -> None:
         """Journal a message that the host gave up on; the sweep rings what it was about again."""

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from shared.lanes import Collected, Lane, LaneKey
+from shared.limits import Limit
 from shared.observations import Observation, Remote
 from shared.runs import Run
 
@@ -102,8 +103,8 @@ class Lanes(Protocol):
     def save_run(self, run: Run, version: str) -> str:
         """Replace the run's row; answers its new version."""
 
-    def end_run(self, run: Run, version: str) -> Lane:
-        """In one transaction: replace the row of a run that is now final, free its slot; answers the lane's row."""
+    def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
+        """In one transaction: replace the lane's row and the row of one of its runs; answers the run's new version."""
 
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """Generation and reference under which an event was absorbed, None when it was not."""
@@ -155,6 +156,16 @@ class DueIndex(Protocol):
 
     def delete(self, due: Due) -> None:
         """Remove a row; one that is gone is fine."""
+
+
+class Limits(Protocol):
+    """The places of routes that have a limit over all their lanes, one row a route."""
+
+    def limit(self, route: str) -> tuple[Limit, str]:
+        """The places of a route and their version; empty, with version "", when nobody has ever taken one."""
+
+    def save_limit(self, route: str, limit: Limit, version: str) -> None:
+        """Replace the places.  Raises Conflict when they have changed since they were read."""
 
 
 class Sets(Protocol):

@@ -2,24 +2,39 @@
 
 Placeholders in a route's options and in its `emits` may name: `key`, `run.id`, `run.correlation`, `run.generation`,
 `manifest.url`, `manifest.sha256`, `manifest.count`, `settings.<name>`, `event.<path>` (the newest event of the set),
-whatever the subject pattern captured, and, once the run has ended, `result.<name>`.
+`set.<Type>.<path>` (the newest of that type in the set, by the last part of the type's name), whatever the subject
+pattern captured, and, once the run has ended, `result.<name>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared import runs
 from shared.events import Event, lookup
+from shared.phases import EndingKind, Phase
 from shared.routing import Route
-from shared.runs import Phase, Run
+from shared.runs import Run
 from shared.templates import Missing, render
 
 JSON = Mapping[str, Any]
 
-ROOTS = frozenset({"key", "run", "manifest", "settings", "event", "result"})
+JOIN_MISSED = "Sluice.JoinMissed"
+"""Raised when what a lane waits for has not come in time."""
+
+ROOTS = frozenset({"key", "run", "manifest", "settings", "event", "set", "result"})
 """The first parts of placeholders that are known without looking at the route's subject pattern."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest event of a set, what the route captured from it, and how to find the newest of a type."""
+
+    event: Event | None
+    bindings: JSON
+    of_type: Callable[[str], Event | None]
 
 
 def correlation(event: Event | None, identity: str) -> str:
@@ -28,9 +43,7 @@ def correlation(event: Event | None, identity: str) -> str:
     return carried if isinstance(carried, str) and carried else identity
 
 
-def freeze(
-    run: Run, route: Route, manifest: JSON, newest: Event | None, bindings: JSON, chain: str, settings: JSON
-) -> JSON:
+def freeze(run: Run, route: Route, manifest: JSON, newest: Newest, chain: str, settings: JSON) -> JSON:
     """What every attempt of the run sends, but for its token.  Raises Missing for an option without a value."""
     known = {
         "key": run.key,
@@ -42,8 +55,12 @@ def freeze(
     def find(name: str) -> Any:
         head, _, rest = name.partition(".")
         if head == "event":
-            return newest.value(rest) if newest else None
-        return bindings.get(name) if name in bindings else lookup(known, name)
+            return newest.event.value(rest) if newest.event else None
+        if head == "set":
+            type_, _, path = rest.partition(".")
+            found = newest.of_type(type_)
+            return found.value(path) if found else None
+        return newest.bindings.get(name) if name in newest.bindings else lookup(known, name)
 
     options = render(route.options, find)
     return {"action": route.action, "run": run.id, "manifest": manifest, "correlation": chain, "options": options}
@@ -57,7 +74,13 @@ def numbered(frozen: JSON, store_id: str, run: Run, attempt: int) -> JSON:
 
 def own_event_id(run: Run, store_id: str) -> str:
     """The id of the event that a run raises when it ends; derived from the run, so telling twice is telling once."""
-    return f"{run.id}-{store_id[:8]}"
+    return own_event_ids(run, store_id)[-1]
+
+
+def own_event_ids(run: Run, store_id: str) -> list[str]:
+    """The ids of all its ends: a run that was worked on again ends again."""
+    first = f"{run.id}-{store_id[:8]}"
+    return [first, *(f"{first}-{end}" for end in range(2, run.ends + 1))]
 
 
 def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str, Any]:
@@ -70,7 +93,9 @@ def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str
         "result": run.result,
     }
     facts = {"run": run.id, "route": run.route, "key": run.key, "correlation": run.correlation, "reason": run.reason}
-    type_, subject, data = f"Sluice.Run{run.phase.capitalize()}", f"runs/{run.id}", dict(run.result)
+    missed = run.ending is not None and run.ending.kind is EndingKind.MISSED
+    type_ = JOIN_MISSED if missed else f"Sluice.Run{run.phase.capitalize()}"
+    subject, data = f"runs/{run.id}", dict(run.result)
     if route.emits and run.phase is Phase.SUCCEEDED:
         try:
             wanted = render(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 import json
 import re
@@ -14,21 +13,16 @@ from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES
 from shared.filters import Filter
 from shared.filters import fault as filter_fault
-from shared.lanes import Busy, Flow
-from shared.observations import Failure
+from shared.flow_file import FLOW_KEYS, FlowReader
 from shared.requests import ROOTS
 from shared.routing import Emits, Route, Routes, SubjectPattern
-from shared.runs import Retry
 from shared.templates import faults, names
 
 OptionFaults = Callable[[Mapping[str, Any]], list[str]]
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 1000 * _UNITS["d"]
 _MATCHING = ("events", "subject", "where", "key", "guard")
-_FLOWING = ("settle", "settle_max", "batch_max", "concurrency", "when_busy", "cooldown", "retry", "timeout")
 _ACTING = ("action", "with", "emits")
-_KEYS = frozenset((*_MATCHING, *_FLOWING, *_ACTING))
+_KEYS = frozenset((*_MATCHING, *FLOW_KEYS, *_ACTING))
 _EVENT_ROOTS = frozenset({"id", "source", "topic", "subject", "type", "eventtype", "data"})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -44,17 +38,6 @@ def read(document: Any, file: str, actions: Mapping[str, OptionFaults], guards: 
         raise ConfigurationError(reader.faults)
     digest = hashlib.sha256(json.dumps(_textual(document), sort_keys=True).encode()).hexdigest()[:12]
     return Routes(routes, digest)
-
-
-def duration(text: Any) -> dt.timedelta:
-    """`500ms`, `2s`, `5m`, `1h` or `1d`, at most 1000 days.  Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text).strip())
-    if not found:
-        raise ValueError(f"{text!r} is not a duration: a number and ms, s, m, h or d, such as 30s")
-    seconds = float(found[1]) * _UNITS[found[2]]
-    if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is too long a duration: the longest is 1000d")
-    return dt.timedelta(seconds=seconds)
 
 
 def _textual(value: Any) -> Any:
@@ -83,25 +66,27 @@ class _Reader:
             body = {}
         for key in sorted(set(map(str, body)) - _KEYS):
             self._fault(name, key, f"there is no such key; the keys are {', '.join(sorted(_KEYS))}")
-        if body.get("concurrency", 1) != 1 or isinstance(body.get("concurrency"), bool):
-            self._fault(name, "concurrency", f"{body['concurrency']!r} is not supported: only 1")
         subject = self._subject(name, body)
         captures = frozenset(subject.regex.groupindex) if subject else frozenset()
-        action = str(body.get("action"))
-        start, finish = self._timeouts(name, body)
+        action, types = str(body.get("action")), self._types(name, body)
+        policy = FlowReader(body, lambda key, what: self._fault(name, key, what)).policy(types, action)
+        key, keys = self._keys(name, body, types, captures)
         return Route(
             name=name,
-            types=self._types(name, body),
-            key=self._key(name, body, captures),
+            types=types,
+            key=key,
+            keys=keys,
             action=action,
             options=self._options(name, body, action, captures),
             subject=subject,
             where=self._where(name, body),
-            flow=self._flow(name, body),
+            flow=policy.flow,
+            limit=policy.limit,
+            approval=policy.approval,
             guard=self._guard(name, body),
-            retry=self._retry(name, body),
-            timeout=finish,
-            start_timeout=start,
+            retry=policy.retry,
+            timeout=policy.timeout,
+            start_timeout=policy.start_timeout,
             emits=self._emits(name, body),
         )
 
@@ -128,13 +113,22 @@ class _Reader:
             self._fault(name, "subject", str(error))
             return None
 
-    def _key(self, name: str, body: Mapping[str, Any], captures: frozenset[str]) -> str:
+    def _keys(
+        self, name: str, body: Mapping[str, Any], types: frozenset[str], captures: frozenset[str]
+    ) -> tuple[str, Mapping[str, str]]:
+        """One template for all events, or one for each type."""
         key = body.get("key")
-        if not isinstance(key, str) or not key:
-            self._fault(name, "key", "needs a template over the event, such as {table} or {data.modelName}")
-            return ""
-        self._placeholders(name, "key", key, captures | _EVENT_ROOTS)
-        return key
+        if isinstance(key, Mapping):
+            keys = {str(type_): str(template) for type_, template in key.items()}
+            if set(keys) != types:
+                self._fault(name, "key", "as a mapping it names a template for each type in events, and no other")
+        else:
+            keys = {"": key if isinstance(key, str) else ""}
+        for template in keys.values():
+            if not template:
+                self._fault(name, "key", "needs a template over the event, such as {table} or {data.modelName}")
+            self._placeholders(name, "key", template, captures | _EVENT_ROOTS)
+        return keys.pop("", ""), keys
 
     def _placeholders(self, name: str, key: str, template: Any, known: frozenset[str]) -> None:
         broken = faults(template)
@@ -172,77 +166,11 @@ class _Reader:
             return options
         return {}
 
-    def _duration(self, name: str, key: str, text: Any, *, positive: bool = False) -> dt.timedelta:
-        try:
-            found = duration(text)
-        except ValueError as error:
-            self._fault(name, key, str(error))
-            return dt.timedelta(0)
-        if positive and not found:
-            self._fault(name, key, "must be longer than nothing")
-        return found
-
-    def _flow(self, name: str, body: Mapping[str, Any]) -> Flow:
-        settle = self._duration(name, "settle", body.get("settle", "0s"))
-        longest = self._duration(name, "settle_max", body["settle_max"]) if "settle_max" in body else settle * 10
-        if longest < settle:
-            self._fault(name, "settle_max", f"{longest} is shorter than settle, {settle}: it would never settle")
-        for key in ("settle_max", "batch_max"):
-            if key in body and not settle:
-                self._fault(name, key, "makes no sense without settle: a lane that does not settle starts at once")
-        cooldown = self._duration(name, "cooldown", body.get("cooldown", "0s"))
-        return Flow(settle, longest, self._batch_max(name, body), cooldown, self._when_busy(name, body))
-
-    def _timeouts(self, name: str, body: Mapping[str, Any]) -> tuple[dt.timedelta, dt.timedelta]:
-        """How long a start and an attempt may take; one duration stands for both."""
-        given = body.get("timeout", "1h")
-        if not isinstance(given, Mapping):
-            both = self._duration(name, "timeout", given, positive=True)
-            return both, both
-        if not set(given) <= {"start", "finish"}:
-            self._fault(name, "timeout", "is a duration, or has start and finish")
-        start, finish = (
-            self._duration(name, "timeout", given.get(part, "1h"), positive=True) for part in ("start", "finish")
-        )
-        return start, finish
-
-    def _batch_max(self, name: str, body: Mapping[str, Any]) -> int | None:
-        most = body.get("batch_max")
-        if most is None:
-            return None
-        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-            self._fault(name, "batch_max", f"{most!r} is not a whole number of events, at least 1")
-            return None
-        return most
-
-    def _when_busy(self, name: str, body: Mapping[str, Any]) -> Busy:
-        wanted = body.get("when_busy", str(Busy.COLLECT))
-        if not isinstance(wanted, str) or wanted not in set(Busy):
-            self._fault(name, "when_busy", f"{wanted!r} is none of {', '.join(Busy)}")
-            return Busy.COLLECT
-        return Busy(wanted)
-
     def _guard(self, name: str, body: Mapping[str, Any]) -> str | None:
         guard = body.get("guard")
         if guard is not None and (not isinstance(guard, str) or guard not in self.guards):
             self._fault(name, "guard", f"{guard!r} is none of {', '.join(sorted(self.guards))}")
         return guard
-
-    def _retry(self, name: str, body: Mapping[str, Any]) -> Retry:
-        retry = body.get("retry") or {}
-        if not isinstance(retry, Mapping) or not set(retry) <= {"attempts", "delay", "failures"}:
-            self._fault(name, "retry", "has attempts, delay and failures")
-            return Retry()
-        attempts, failures = retry.get("attempts", 3), retry.get("failures", ["transient"])
-        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 20:
-            self._fault(name, "retry", f"attempts: {attempts!r} is not a whole number from 1 to 20")
-            attempts = 1
-        classes = {str(item) for item in Failure}
-        if not isinstance(failures, list) or not set(map(str, failures)) <= classes:
-            self._fault(name, "retry", f"failures: {failures!r} is not a list of {', '.join(sorted(classes))}")
-            failures = []
-        delay = self._duration(name, "retry", retry.get("delay", "30s"))
-        return Retry(attempts, delay, frozenset(Failure(str(item)) for item in failures))
 
     def _emits(self, name: str, body: Mapping[str, Any]) -> Emits | None:
         emits = body.get("emits")

@@ -17,7 +17,8 @@ from typing import Any
 
 from shared.events import Event
 from shared.filters import Filter
-from shared.lanes import Flow, LaneKey
+from shared.flow import Flow
+from shared.lanes import LaneKey
 from shared.runs import Retry
 from shared.templates import Missing, render
 
@@ -69,7 +70,11 @@ class Emits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
-    """A declarative rule: which events, which key, which flow policy, which action."""
+    """A declarative rule: which events, which key, which flow policy, which action.
+
+    `keys` are the templates of event types that have their own.  At most `limit` runs work at a time over all lanes.
+    With `approval` a person must approve each run within that time.
+    """
 
     name: str
     types: frozenset[str]
@@ -78,7 +83,10 @@ class Route:
     options: Mapping[str, Any]
     subject: SubjectPattern | None = None
     where: tuple[Filter, ...] = ()
+    keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
     flow: Flow = dataclasses.field(default_factory=Flow)
+    limit: int | None = None
+    approval: dt.timedelta | None = None
     guard: str | None = None
     retry: Retry = dataclasses.field(default_factory=Retry)
     timeout: dt.timedelta = dt.timedelta(hours=1)
@@ -143,7 +151,7 @@ def _match(event: Event, route: Route) -> Match | str:
         if not filter_.accepts(event.value(filter_.key)):
             return f"{filter_.key} does not satisfy {filter_.operator} {list(filter_.values)}"
     try:
-        key = render(route.key, lambda name: captured.get(name, event.value(name)))
+        key = render(route.keys.get(event.type, route.key), lambda name: captured.get(name, event.value(name)))
     except Missing as missing:
         return f"its key needs {missing.name}, which the event lacks"
     key = key if isinstance(key, str) else json.dumps(key, sort_keys=True)

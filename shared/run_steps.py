@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared import manifests, requests, runs
@@ -16,9 +16,12 @@ from shared.intake import IntakeLoop
 from shared.lanes import LaneKey
 from shared.manifests import Manifest
 from shared.observations import Observation, Remote, Status
+from shared.phases import Step
+from shared.places import Places
 from shared.ports import Action, Ring
+from shared.requests import Newest
 from shared.routing import Route
-from shared.runs import Run, Step
+from shared.runs import Run
 from shared.templates import Missing
 from shared.world import World
 
@@ -27,7 +30,7 @@ class RunSteps:
     """Does what `runs.step` says is next."""
 
     def __init__(self, intake: IntakeLoop, world: World) -> None:
-        self._intake, self._world = intake, world
+        self._intake, self._world, self._places = intake, world, Places(world)
 
     def take(self, step: Step, run: Run, route: Route, now: dt.datetime) -> Run:
         """Take one step for a run.  Raises Unavailable when the store could not do its part."""
@@ -44,6 +47,8 @@ class RunSteps:
             if step is Step.RETRY:
                 request = requests.numbered(run.request or {}, self._world.lanes.store_id, run, run.attempt + 1)
                 return runs.retried(run, request, now)
+            if step is Step.EXPIRE:
+                return runs.expired(run, now)
             return self._tell(run, route)
 
     def _prepare(self, run: Run, route: Route, now: dt.datetime) -> Run:
@@ -58,15 +63,15 @@ class RunSteps:
         if not entries:
             reasons = sorted({str(entry["guard"].get("reason")) for entry in manifest.events})
             return runs.skipped(run, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
-        newest = entries[-1]
-        event = self._event(newest)
-        chain = requests.correlation(event, newest["identity"])
+        last = entries[-1]
+        newest = Newest(self._event(last), last["bindings"], lambda type_: self._newest_of(entries, type_))
+        chain = requests.correlation(newest.event, last["identity"])
         try:
-            frozen = requests.freeze(run, route, held, event, newest["bindings"], chain, self._world.settings)
+            frozen = requests.freeze(run, route, held, newest, chain, self._world.settings)
         except Missing as missing:
             return runs.refused(run, f"the route's options need {missing.name}, which has no value", now)
         request = requests.numbered(frozen, self._world.lanes.store_id, run, run.attempt)
-        return runs.prepared(run, held, request, chain, now)
+        return runs.prepared(run, held, request, chain, now, route.approval)
 
     def _manifest(self, run: Run, route: Route) -> tuple[Manifest, str]:
         """The run's manifest; what was written first stands, with what the guard saw then."""
@@ -97,7 +102,7 @@ class RunSteps:
         return runs.started(run, remote, self._world.clock.now())
 
     def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
-        request = run.request or {}
+        request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
         if run.remote is None:
             return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
         try:
@@ -135,7 +140,9 @@ class RunSteps:
         return action
 
     def _tell(self, run: Run, route: Route) -> Run:
-        """Tell the end of a run: to its lane, which may start again, and as an event."""
+        """Tell the end of a run: to the lanes that may start now, and as an event."""
+        if run.limited or route.limit:
+            self._places.give_back(run, route.limit)
         if found := self._world.lanes.lane(LaneKey(run.route, run.key)):
             lane = found[0]
             self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no))
@@ -151,6 +158,10 @@ class RunSteps:
         self._world.telemetry.event("run ended", run.correlation, facts)
         lasted = (run.ended_at or run.created_at) - run.created_at
         self._world.telemetry.metric("run seconds", lasted.total_seconds(), {"route": run.route, "phase": run.phase})
+
+    def _newest_of(self, entries: Sequence[Mapping[str, Any]], type_: str) -> Event | None:
+        of_type = [entry for entry in entries if entry["type"].rpartition(".")[2].lower() == type_.lower()]
+        return self._event(of_type[-1]) if of_type else None
 
     def _event(self, entry: Mapping[str, Any]) -> Event | None:
         read = parse(str(self._world.journal.read(entry["journal"])["raw"]))

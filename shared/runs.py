@@ -1,9 +1,4 @@
-"""One execution of an action for one generation, as a table of moves.  Pure: (run, what happened, now) -> run.
-
-    preparing ──► starting ──► running ──► succeeded
-        │            │  ▲         │
-        ▼            ▼  └─ waiting ◄┤ (another attempt, only after the last one is known to have ended)
-     skipped      failed ◄─────────┴──► cancelled
+"""One execution of an action for one generation.  Pure: (run, what happened, now) -> run.
 
 Every move carries its reason in plain words.  An attempt number grows only when the previous attempt is known final,
 or known never to have started; a call whose answer was lost is repeated under the same token.
@@ -13,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from shared.observations import Failure, Observation, Remote, Status
+from shared.phases import APPROVE, MOVES, Decision, Ending, EndingKind, Phase, Step
 
 JSON = Mapping[str, Any]
 
@@ -27,59 +22,6 @@ LEASE = dt.timedelta(seconds=60)
 
 _FIRST_PAUSE = dt.timedelta(seconds=1)
 _LONGEST_PAUSE = dt.timedelta(seconds=30)
-
-
-class Phase(enum.StrEnum):
-    """Where a run stands."""
-
-    PREPARING = "preparing"  # the set is closed; its manifest and request are being written
-    STARTING = "starting"  # the request is frozen; the backend has not been heard to accept it yet
-    RUNNING = "running"  # the backend works on it
-    WAITING = "waiting"  # the last attempt has ended; the next one starts at `next_at`
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing moves any more."""
-        return self in _FINAL
-
-
-_FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.SKIPPED, Phase.CANCELLED})
-
-MOVES: Mapping[str, frozenset[Phase]] = {
-    "prepared": frozenset({Phase.PREPARING}),
-    "skipped": frozenset({Phase.PREPARING}),
-    "started": frozenset({Phase.STARTING}),
-    "unstarted": frozenset({Phase.STARTING}),
-    "refused": frozenset({Phase.PREPARING, Phase.STARTING, Phase.RUNNING}),
-    "observed": frozenset({Phase.RUNNING}),
-    "unobserved": frozenset({Phase.RUNNING}),
-    "cancelling": frozenset({Phase.RUNNING}),
-    "ended early": frozenset({Phase.PREPARING, Phase.STARTING, Phase.RUNNING, Phase.WAITING}),
-    "passed over": frozenset({Phase.PREPARING}),
-    "retried": frozenset({Phase.WAITING}),
-    "told": _FINAL,
-}
-"""What may happen to a run in which phase; anything else raises ValueError and changes nothing."""
-
-
-class EndingKind(enum.StrEnum):
-    """Why a run is ended before it has ended by itself."""
-
-    TIMEOUT = "timeout"  # the attempt takes too long; another may follow
-    SUPERSEDED = "superseded"  # a newer generation takes its place, with its set
-    CANCELLED = "cancelled"  # an operator wants it to stop
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ending:
-    """That a run is to end, and why.  The slot is held until the backend says that the work has ended."""
-
-    kind: EndingKind
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,7 +35,11 @@ class Retry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of an action for one generation."""
+    """One execution of an action for one generation.
+
+    `carries` are earlier generations whose sets are in its manifest, `failed` those that wait to be worked on again.
+    `limited`: it holds a place of the route's limit.  `ends` counts how often it has ended: each end is told once.
+    """
 
     route: str
     key: str
@@ -115,6 +61,11 @@ class Run:
     ended_at: dt.datetime | None = None
     ending: Ending | None = None
     carries: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    limited: bool = False
+    asked_by: str = ""
+    decisions: tuple[Decision, ...] = ()
+    ends: int = 0
     event_due: bool = False
     leased_by: str = ""
     leased_until: dt.datetime | None = None
@@ -131,19 +82,6 @@ class Run:
         return self.event_due or not self.phase.final
 
 
-class Step(enum.StrEnum):
-    """What the control plane does next for a run."""
-
-    PREPARE = "prepare"
-    START = "start"
-    OBSERVE = "observe"
-    CANCEL = "cancel"
-    RETRY = "retry"
-    EMIT = "emit"
-    SLEEP = "sleep"
-    REST = "rest"
-
-
 def run_id(route: str, key: str, generation: int) -> str:
     """The name of the run of one generation of a lane."""
     return f"{route}-{hashlib.sha256(f'{route}|{key}'.encode()).hexdigest()[:8]}-{generation}"
@@ -158,27 +96,83 @@ def step(run: Run, now: dt.datetime, timeout: dt.timedelta) -> Step:
     """What to do next for this run at this time."""
     if run.phase.final:
         return Step.EMIT if run.event_due else Step.REST
-    if run.phase is Phase.PREPARING:
-        return Step.PREPARE
+    if run.phase in (Phase.PREPARING, Phase.QUEUED):
+        return Step.PREPARE if run.phase is Phase.PREPARING else Step.REST
     if run.phase is Phase.RUNNING and run.ending is None and run.started_at and now >= run.started_at + timeout:
         return Step.CANCEL
     if now < run.next_at:
         return Step.SLEEP
-    if run.phase is Phase.WAITING:
-        return Step.RETRY
+    if run.phase in (Phase.WAITING, Phase.APPROVAL):
+        return Step.RETRY if run.phase is Phase.WAITING else Step.EXPIRE
     return Step.START if run.phase is Phase.STARTING else Step.OBSERVE
 
 
-def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime, carries: tuple[int, ...] = ()) -> Run:
-    """The run of a generation that has just been closed; the sets of the generations that it `carries` join its own."""
-    return Run(route, key, generation, Phase.PREPARING, reason, now, now, phase_at=now, carries=carries)
+def opened(route: str, key: str, generation: int, reason: str, now: dt.datetime, **facts: Any) -> Run:
+    """The run of a generation that has just been closed; `facts` are what its lane says of it."""
+    return Run(route, key, generation, Phase.PREPARING, reason, now, now, phase_at=now, **facts)
 
 
-def prepared(run: Run, manifest: JSON, request: JSON, correlation: str, now: dt.datetime) -> Run:
-    """The set is written and the request frozen: every call from here on sends the same."""
+def prepared(
+    run: Run, manifest: JSON, request: JSON, correlation: str, now: dt.datetime, approval: dt.timedelta | None = None
+) -> Run:
+    """The set is written and the request frozen: every call from here on sends the same.
+
+    With `approval` a person must approve it within that time before it starts.
+    """
     _check(run, "prepared")
     reason = f"{manifest.get('count')} event(s) in the set; the request is frozen"
-    return _move(run, Phase.STARTING, reason, now, manifest=manifest, request=request, correlation=correlation)
+    frozen = dataclasses.replace(run, manifest=manifest, request=request, correlation=correlation)
+    return _move(frozen, Phase.STARTING, reason, now) if approval is None else _asking(frozen, reason, approval, now)
+
+
+def approved(run: Run, decision: Decision, now: dt.datetime) -> Run:
+    """A person lets it start, as soon as its lane has a slot."""
+    _check(run, "approved")
+    return _move(run, Phase.QUEUED, decision.sentence, now, decisions=(*run.decisions, decision))
+
+
+def rejected(run: Run, decision: Decision, now: dt.datetime) -> Run:
+    """A person does not let it start."""
+    _check(run, "rejected")
+    return _end(run, Phase.CANCELLED, decision.sentence, now, decisions=(*run.decisions, decision))
+
+
+def expired(run: Run, now: dt.datetime) -> Run:
+    """Nobody has decided in time."""
+    _check(run, "expired")
+    return _end(run, Phase.CANCELLED, "nobody has approved it in time", now)
+
+
+def decided(run: Run, decision: Decision, now: dt.datetime) -> Run:
+    """A person has decided what the run's own action asks for: it is told with the next observation, now."""
+    _check(run, "decided")
+    return dataclasses.replace(run, decisions=(*run.decisions, decision), next_at=now)
+
+
+def admitted(run: Run, reason: str, now: dt.datetime) -> Run:
+    """It has a slot, and starts."""
+    _check(run, "admitted")
+    return _move(run, Phase.STARTING, reason, now)
+
+
+def next_attempt(run: Run) -> int:
+    """The number of the attempt that follows the end of a run.
+
+    It is the next when the last one is known to have been accepted, and has ended.  Else it is the same, under the same
+    token: an answer that was lost may have left work behind, which is then found again and not doubled.
+    """
+    return run.attempt + 1 if run.remote else run.attempt
+
+
+def reopened(run: Run, request: JSON, reason: str, now: dt.datetime, approval: dt.timedelta | None) -> Run:
+    """What has failed or was cancelled is to work again, with `request`; what nobody has approved is approved first."""
+    _check(run, "reopened")
+    run = dataclasses.replace(
+        run, attempt=next_attempt(run), request=request, remote=None, progress={}, result={}, started_at=None,
+        ended_at=None, ending=None, limited=False,
+    )  # fmt: skip
+    agreed = approval is None or (run.decisions and run.decisions[-1].verdict == APPROVE)
+    return _move(run, Phase.QUEUED, reason, now) if agreed else _asking(run, reason, approval, now)
 
 
 def skipped(run: Run, manifest: JSON, reason: str, now: dt.datetime) -> Run:
@@ -250,15 +244,18 @@ def cancelling(run: Run, timeout: dt.timedelta, now: dt.datetime) -> Run:
 def ended_early(run: Run, ending: Ending, now: dt.datetime) -> Run:
     """The run is to end: what has not been started ends here, what may live remotely when the backend says so."""
     _check(run, "ended early")
-    if run.phase in (Phase.PREPARING, Phase.WAITING):
+    if run.phase not in (Phase.STARTING, Phase.RUNNING):
         return _end(dataclasses.replace(run, ending=ending), Phase.CANCELLED, ending.reason, now)
     return dataclasses.replace(run, ending=ending, next_at=now) if run.ending is None else run
 
 
-def passed_over(run: Run, reason: str, now: dt.datetime) -> Run:
-    """Nothing is done for this generation, by the route's own policy."""
+def passed_over(run: Run, reason: str, now: dt.datetime, missing: tuple[str, ...] = ()) -> Run:
+    """Nothing is done for this generation, by the route's own policy; `missing` did not come in time."""
     _check(run, "passed over")
-    return _end(run, Phase.SKIPPED, reason, now)
+    if not missing:
+        return _end(run, Phase.SKIPPED, reason, now)
+    ending = Ending(EndingKind.MISSED, reason)
+    return _end(run, Phase.SKIPPED, reason, now, ending=ending, result={"missing": list(missing)})
 
 
 def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
@@ -309,7 +306,13 @@ def _pause(since: dt.datetime, now: dt.datetime) -> dt.timedelta:
 
 
 def _end(run: Run, phase: Phase, reason: str, now: dt.datetime, **changes: Any) -> Run:
-    return _move(run, phase, reason, now, ended_at=now, event_due=True, **changes)
+    return _move(run, phase, reason, now, ended_at=now, event_due=True, ends=run.ends + 1, **changes)
+
+
+def _asking(run: Run, reason: str, approval: dt.timedelta | None, now: dt.datetime) -> Run:
+    until = now + (approval or dt.timedelta(0))
+    said = f"{reason}; it waits to be approved until {until.isoformat(timespec='seconds')}"
+    return dataclasses.replace(_move(run, Phase.APPROVAL, said, now), next_at=until)
 
 
 def _check(run: Run, move: str) -> None:

@@ -116,6 +116,7 @@ def build(settings: Settings) -> App:
         clock=clock,
         journal=store.journal,
         lanes=store.lanes,
+        limits=store.limits,
         due=store.due,
         bells=store.bells,
         sets=store.sets,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from shared.ports import Action, Bells, Clock, DueIndex, Guard, Journal, Lanes, Publisher, Sets, Telemetry
+from shared.ports import Action, Bells, Clock, DueIndex, Guard, Journal, Lanes, Limits, Publisher, Sets, Telemetry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,7 @@ class World:
     clock: Clock
     journal: Journal
     lanes: Lanes
+    limits: Limits
     due: DueIndex
     bells: Bells
     sets: Sets

@@ -18,6 +18,7 @@ from shared.adapters.due_table import TableDue
 from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.lane_table import TableLanes
+from shared.adapters.limit_table import TableLimits
 from shared.adapters.queues import QueueBells
 from shared.adapters.set_blobs import BlobSets
 from shared.adapters.storage_rest import open_service
@@ -25,7 +26,7 @@ from shared.adapters.table_rest import RestTable
 from shared.ports import Clock
 from shared.settings import Storage
 
-CONTAINER, LANES, DUE = "sluice", "sluicelanes", "sluicedue"
+CONTAINER, LANES, DUE, LIMITS = "sluice", "sluicelanes", "sluicedue", "sluicelimits"
 LANE_QUEUE, RUN_QUEUE = "sluice-lane", "sluice-run"
 
 Credentials = Callable[[], Any]
@@ -39,13 +40,14 @@ class AzureStore:
     lanes: TableLanes
     lane_intake: TableLaneIntake
     due: TableDue
+    limits: TableLimits
     bells: QueueBells
     sets: BlobSets
 
 
 def open_store(storage: Storage, clock: Clock, credential: Credentials, async_credential: Credentials) -> AzureStore:
     """The store of an account; what is missing in it is made.  Raises Unavailable."""
-    tables = [_table(storage, name, credential) for name in (LANES, DUE)]
+    tables = [_table(storage, name, credential) for name in (LANES, DUE, LIMITS)]
     queues = [_queue(storage, name, credential) for name in (LANE_QUEUE, RUN_QUEUE)]
     container = _container(storage, credential)
     with translated("the store"):
@@ -63,6 +65,7 @@ def open_store(storage: Storage, clock: Clock, credential: Credentials, async_cr
         lanes=TableLanes(tables[0]),
         lane_intake=TableLaneIntake(RestTable(rows, LANES), clock),
         due=TableDue(tables[1]),
+        limits=TableLimits(tables[2]),
         bells=QueueBells(*queues),
         sets=BlobSets(container),
     )

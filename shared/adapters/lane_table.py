@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from azure.core import MatchConditions
@@ -18,11 +19,9 @@ from azure.data.tables import TableClient, TableTransactionError, UpdateMode
 from shared.adapters import lane_rows as rows
 from shared.adapters.azure_errors import translated
 from shared.errors import Conflict
-from shared.lanes import Collected, Lane, LaneKey, freed
+from shared.lanes import Collected, Lane, LaneKey
 from shared.ports import Absorption
 from shared.runs import Run
-
-_TRIES = 10
 
 
 class TableLanes:
@@ -49,13 +48,14 @@ class TableLanes:
 
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """See `ports.Lanes`."""
-        pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count"]))
+        pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count", "types"]))
         fence = self._get(lane, rows.open_row(generation)) if pages else None
         last_at = rows.time_of(fence[0]["last_at"]) if fence else None
         if last_at is None:
             return None
         first_at = min(dt.datetime.fromisoformat(page["first_at"]) for page in pages)
-        return Collected(first_at, last_at, sum(page.get("count") or 1 for page in pages))
+        types = frozenset(type_ for page in pages for type_ in json.loads(page.get("types") or "[]"))
+        return Collected(first_at, last_at, sum(page.get("count") or 1 for page in pages), types)
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
@@ -90,26 +90,16 @@ class TableLanes:
         """See `ports.Lanes`."""
         return self._replace(rows.run_entity(run), version, f"run {run.id}")
 
-    def end_run(self, run: Run, version: str) -> Lane:
+    def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
-        name = LaneKey(run.route, run.key)
-        for _ in range(_TRIES):
-            found, current = self.lane(name), self.run(name, run.generation)
-            if found is None or current is None or current[1] != version:
-                raise Conflict(f"run {run.id} has changed since it was read")
-            lane = freed(found[0], run)
-            try:
-                self._transact(
-                    f"run {run.id}",
-                    [
-                        ("update", rows.run_entity(run), _at(version)),
-                        ("update", rows.lane_entity(lane), _at(found[1])),
-                    ],
-                )
-            except Conflict:
-                continue
-            return lane
-        raise Conflict(f"lane {name.route}/{name.key} changed {_TRIES} times while its run ended")
+        answers = self._transact(
+            f"run {run.id}",
+            [
+                ("update", rows.run_entity(run), _at(version)),
+                ("update", rows.lane_entity(lane), _at(lane_version)),
+            ],
+        )
+        return str(answers[0]["etag"])
 
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """See `ports.Lanes`."""
@@ -156,10 +146,10 @@ class TableLanes:
             )
             return str(answer["etag"])
 
-    def _transact(self, what: str, operations: list[tuple[Any, ...]]) -> None:
+    def _transact(self, what: str, operations: list[tuple[Any, ...]]) -> list[Mapping[str, Any]]:
         with translated(what):
             try:
-                self._table.submit_transaction(operations)
+                return list(self._table.submit_transaction(operations))
             except TableTransactionError as error:
                 if error.status_code in (404, 409, 412):
                     raise Conflict(f"{what} has changed since it was read") from error

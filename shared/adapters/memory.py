@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from shared.errors import Closed, Conflict, NotFound
-from shared.lanes import Collected, Lane, LaneKey, freed
+from shared.lanes import Collected, Lane, LaneKey
+from shared.limits import Limit
 from shared.ports import JSON, Absorbed, Absorption, Clock, Due, Ring
 from shared.runs import Run
 
@@ -107,7 +108,8 @@ class MemoryLanes:
             page = rows.pages.get(generation) if rows else None
             if rows is None or not page or rows.open is None:
                 return None
-            return Collected(min(event.received for event in page), rows.open, len(page))
+            types = frozenset(event.type for event in page)
+            return Collected(min(event.received for event in page), rows.open, len(page), types)
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
@@ -144,13 +146,13 @@ class MemoryLanes:
             runs[run.generation] = (run, int(version) + 1)
             return str(int(version) + 1)
 
-    def end_run(self, run: Run, version: str) -> Lane:
+    def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
         with self._lock:
-            self.save_run(run, version)
-            rows = self._rows[LaneKey(run.route, run.key)]
-            rows.lane, rows.version = freed(rows.lane, run), rows.version + 1
-            return rows.lane
+            rows = self._current(lane.name, lane_version)
+            saved = self.save_run(run, version)
+            rows.lane, rows.version = lane, rows.version + 1
+            return saved
 
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """See `ports.Lanes`."""
@@ -209,6 +211,26 @@ class MemoryDue:
     def delete(self, due: Due) -> None:
         """See `ports.DueIndex`."""
         self._rows.pop(due.row, None)
+
+
+class MemoryLimits:
+    """The places of routes in a dictionary."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[Limit, int]] = {}
+        self._lock = threading.Lock()
+
+    def limit(self, route: str) -> tuple[Limit, str]:
+        """See `ports.Limits`."""
+        found = self._rows.get(route)
+        return (found[0], str(found[1])) if found else (Limit(), "")
+
+    def save_limit(self, route: str, limit: Limit, version: str) -> None:
+        """See `ports.Limits`."""
+        with self._lock:
+            if self.limit(route)[1] != version:
+                raise Conflict(f"the places of route {route} have changed since they were read")
+            self._rows[route] = limit, int(version or 0) + 1
 
 
 class MemorySets:

@@ -7,7 +7,7 @@ import json
 
 from shared.adapters import lane_rows
 from shared.lanes import Lane
-from shared.runs import Phase
+from shared.phases import Phase
 
 # As the first version wrote them.
 LANE = {"PartitionKey": "p", "RowKey": "s", "route": "curate", "key": "demand", "generation": 3, "ring_no": 1,
@@ -22,7 +22,7 @@ RUN = {
 
 
 def test_a_lane_of_the_first_version_is_read_with_defaults_for_what_came_later() -> None:
-    assert lane_rows.lane_of(LANE) == Lane("curate", "demand", 3, 1, slot=2)
+    assert lane_rows.lane_of(LANE) == Lane("curate", "demand", 3, 1, slots=(2,))
 
 
 def test_a_run_of_the_first_version_is_read_with_defaults_for_what_came_later() -> None:

@@ -137,12 +137,14 @@ def test_the_timer_and_the_http_functions_answer(drive: Drive) -> None:
         shapes.http("explain", "request", route={"id": id}),
         shapes.http("explain", "request", route={"id": "nobody"}),
         shapes.http("replay", "request", "POST", route={"id": id}),
+        shapes.http("command", "request", "POST", route={"id": "nobody", "command": "cancel"}),
+        shapes.http("command", "request", "POST", route={"id": "nobody", "command": "dance"}),
     ]
 
     results = succeeded(drive(*calls))
 
     statuses = [int(result["returned"]["http"]["status"]) for result in results[2:]]
-    assert statuses == [200, 200, 400, 200, 200, 200, 404, 200]
+    assert statuses == [200, 200, 400, 200, 200, 200, 404, 200, 404, 400]
 
 
 def test_a_routed_event_rings_a_lane_and_the_queue_functions_take_what_was_rung(

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import pytest
 
 from shared.adapters.azure_store import open_store
-from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemorySets
-from shared.ports import Absorption, DueIndex, Journal, LaneIntake, Lanes, Sets
+from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
+from shared.ports import Absorption, DueIndex, Journal, LaneIntake, Lanes, Limits, Sets
 from shared.settings import Storage
 from tests.simulation.stores import SimJournal, SimLanes
 
@@ -45,6 +45,7 @@ class Store:
     lanes: Lanes
     lane_intake: LaneIntake
     due: DueIndex
+    limits: Limits
     sets: Sets
     loop: asyncio.AbstractEventLoop
 
@@ -67,16 +68,16 @@ def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> I
     clock = SetClock()
     if request.param == "memory":
         lanes = MemoryLanes(clock)
-        yield Store(clock, MemoryJournal(), lanes, lanes, MemoryDue(), MemorySets(), loop)
+        yield Store(clock, MemoryJournal(), lanes, lanes, MemoryDue(), MemoryLimits(), MemorySets(), loop)
         return
     if request.param == "simulated":
         simulated = SimLanes(clock)
-        yield Store(clock, SimJournal(), simulated, simulated, MemoryDue(), MemorySets(), loop)
+        yield Store(clock, SimJournal(), simulated, simulated, MemoryDue(), MemoryLimits(), MemorySets(), loop)
         return
     azurite = request.getfixturevalue("azurite")
     storage = Storage("sluicestore", azurite.connection_string())
     on = open_store(storage, clock, lambda: None, lambda: None)
-    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.sets, loop)
+    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.limits, on.sets, loop)
     yield store
     store.wait(on.lane_intake.close())
     store.wait(on.journal.close())

@@ -13,6 +13,7 @@ from shared import runs
 from shared.errors import Closed, Conflict
 from shared.lanes import LaneKey
 from shared.ports import Absorption
+from shared.run_moves import move
 from tests.contract.conftest import NOON, Store, absorption
 
 
@@ -61,7 +62,8 @@ def test_the_times_of_a_generation_are_those_of_its_first_event_and_its_last_abs
     store.wait(store.lane_intake.absorb(lane, 1, [absorption(received=NOON)]))
     store.clock.pass_(3)
     store.wait(store.lane_intake.absorb(lane, 1, [absorption(received=store.clock.now())]))
-    assert store.lanes.collected(lane, 1) == flow.Collected(NOON, NOON + dt.timedelta(seconds=3), 2)
+    expected = flow.Collected(NOON, NOON + dt.timedelta(seconds=3), 2, frozenset({"Some.Event"}))
+    assert store.lanes.collected(lane, 1) == expected
 
 
 def test_an_event_absorbed_twice_is_a_duplicate_of_the_first_record(store: Store, lane: LaneKey) -> None:
@@ -130,7 +132,7 @@ def test_a_hand_over_takes_the_slot_opens_the_next_generation_and_inserts_the_ru
     run = closed(store, lane)
     found = store.lanes.lane(lane)
     assert found is not None
-    assert (found[0].generation, found[0].slot, found[0].ring_no) == (2, 1, 0)
+    assert (found[0].generation, found[0].slots, found[0].ring_no) == (2, (1,), 0)
     kept = store.lanes.run(lane, 1)
     assert kept is not None
     assert kept[0] == run
@@ -176,12 +178,36 @@ def test_the_end_of_a_run_frees_its_slot_in_the_same_step(store: Store, lane: La
     closed(store, lane)
     opened, version = store.lanes.run(lane, 1) or pytest.fail("no run")
     ended = runs.refused(opened, "no", NOON)
-    assert store.lanes.end_run(ended, version).slot is None
-    kept = store.lanes.run(lane, 1)
+    assert move(store.lanes, ended, version, lambda found: flow.freed(found, ended)) != version
+    found, kept = store.lanes.lane(lane), store.lanes.run(lane, 1)
+    assert found is not None
+    assert found[0].slots == ()
     assert kept is not None
     assert kept[0] == ended
     with pytest.raises(Conflict):
-        store.lanes.end_run(ended, version)
+        move(store.lanes, ended, version, lambda found: flow.freed(found, ended))
+
+
+def test_a_move_changes_both_rows_or_none(store: Store, lane: LaneKey) -> None:
+    store.wait(store.lane_intake.open_generation(lane))
+    closed(store, lane)
+    opened, version = store.lanes.run(lane, 1) or pytest.fail("no run")
+    row, lane_version = store.lanes.lane(lane) or pytest.fail("no lane")
+    store.lanes.save_lane(flow.waiting(row, NOON), lane_version)
+    with pytest.raises(Conflict):
+        store.lanes.move(flow.freed(row, opened), lane_version, runs.refused(opened, "no", NOON), version)
+    assert store.lanes.run(lane, 1) == (opened, version)
+
+
+def test_everything_that_a_lane_remembers_is_kept(store: Store, lane: LaneKey) -> None:
+    store.wait(store.lane_intake.open_generation(lane))
+    row, version = store.lanes.lane(lane) or pytest.fail("no lane")
+    full = dataclasses.replace(
+        row, ring_no=3, wake_at=NOON, slots=(1, 2), queued=(3,), pending=(4, 5), last_end=NOON, carried=(6,),
+        have=frozenset({"A.B", "C.D"}), failed=(7, 8), fired=1, superseded=2, asked="ada",
+    )  # fmt: skip
+    store.lanes.save_lane(full, version)
+    assert (store.lanes.lane(lane) or pytest.fail("no lane"))[0] == full
 
 
 def test_all_lanes_and_all_runs_are_listed(store: Store, lane: LaneKey) -> None:

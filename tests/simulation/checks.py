@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from shared.events import Event, parse
 from shared.lanes import Lane, LaneKey
-from shared.requests import own_event_id
+from shared.phases import APPROVE, EndingKind, Phase
+from shared.requests import own_event_ids
 from shared.routing import match
-from shared.runs import EndingKind, Phase, Run, token
+from shared.runs import Run, token
 from tests.simulation.backends import Effect
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 MOST_MESSAGES, MOST_SETTLED = 40, 6
 """Untouched messages about one lane or run: while faults multiply them, and once what was late has come."""
-_BACK = {Phase.PREPARING: 0, Phase.STARTING: 1, Phase.RUNNING: 2, Phase.WAITING: 3}
+_BACK = {
+    Phase.PREPARING: 0, Phase.APPROVAL: 1, Phase.QUEUED: 2, Phase.STARTING: 3, Phase.RUNNING: 4, Phase.WAITING: 5,
+}  # fmt: skip
 
 
 class Checks:
@@ -30,7 +33,7 @@ class Checks:
         self.broken: str | None = None
         self.journalled_ids: set[str] = set()
         self._busy: collections.Counter[str] = collections.Counter()
-        self.repeated: list[str] = []
+        self.renewed: list[str] = []
 
     def hold(self, true: bool, sentence: str) -> None:
         """This must be true."""
@@ -48,10 +51,8 @@ class Checks:
 
     def told(self, event: Mapping[str, Any]) -> None:
         """Somebody has heard of the end of a run."""
-        run = next((run for run in self._simulation.lanes.all_runs() if self._id(run) == event["id"]), None)
-        self.hold(
-            run is not None and run.phase.final, f"an event is told only after its run's end is stored: {event['id']}"
-        )
+        ended = any(event["id"] in self._ids(run) for run in self._simulation.lanes.all_runs())
+        self.hold(ended, f"an event is told only after its run's end is stored: {event['id']}")
 
     def acknowledged(self, payload: str) -> None:
         """A sender has heard that its delivery was taken in."""
@@ -79,9 +80,7 @@ class Checks:
         now, everything = self._simulation.scheduler.now, self._simulation.effects()
         same = [other for other in everything if (other.run, other.attempt) == (effect.run, effect.attempt)]
         self.hold(len(same) == 1, f"one attempt has one effect: {effect.run} attempt {effect.attempt} has {len(same)}")
-        lane = effect.run.rpartition("-")[0]
-        live = [other.run for other in everything if other.run.rpartition("-")[0] == lane and other.live(now)]
-        self.hold(len(live) <= 1, f"live remote work in a lane is at most one: {live}")
+        self._few(effect, [other.run for other in everything if other.live(now)])
         earlier = [other for other in everything if other.run == effect.run and other.attempt < effect.attempt]
         self.hold(
             not any(other.live(now) for other in earlier),
@@ -91,6 +90,18 @@ class Checks:
         self.hold(not later, f"an attempt does not start after its successor: {effect.run} attempt {effect.attempt}")
         self._named(effect)
 
+    def _few(self, effect: Effect, live: list[str]) -> None:
+        """Counted at the backends: no more lives in a lane, and over a route, than the policy allows."""
+        lane, name = effect.run.rpartition("-")[0], effect.run.split("-")[0]
+        route = self._simulation.routes.named(name)
+        if route is None:
+            return
+        mine = [run for run in live if run.rpartition("-")[0] == lane]
+        most = route.flow.concurrency
+        self.hold(len(mine) <= most, f"live remote work in a lane is at most its concurrency, {most}: {mine}")
+        over = [run for run in live if run.split("-")[0] == name]
+        self.hold(len(over) <= (route.limit or len(over)), f"live remote work of a route is within its limit: {over}")
+
     def _named(self, effect: Effect) -> None:
         run = next((run for run in self._simulation.lanes.all_runs() if run.id == effect.run), None)
         names = run is not None and not run.phase.final and run.request and run.request["token"] == effect.token
@@ -98,16 +109,27 @@ class Checks:
         if run is not None:
             right = token(self._simulation.lanes.store_id, run.route, run.key, run.generation, effect.attempt)
             self.hold(effect.token == right, f"the token names route, key, generation and attempt: {effect.run}")
+            route = self._simulation.routes.named(run.route)
+            agreed = any(made.verdict == APPROVE for made in run.decisions)
+            free = route is None or route.approval is None or agreed
+            self.hold(free, f"what needs approval starts only when it is approved: {effect.run}")
 
     def run_written(self, before: Run | None, after: Run) -> None:
         """A run's row was written."""
         if before is not None:
             self.hold(before.ring_no <= after.ring_no, f"a late worker overwrites nothing: ring of {after.id}")
             self.hold(before.attempt <= after.attempt, f"a late worker overwrites nothing: attempt of {after.id}")
-            forward = after.attempt > before.attempt or _BACK.get(before.phase, 9) <= _BACK.get(after.phase, 9)
+            reopened = before.phase.final and after.phase in (Phase.APPROVAL, Phase.QUEUED)
+            later = _BACK.get(before.phase, 9) <= _BACK.get(after.phase, 9)
+            forward = after.attempt > before.attempt or later or reopened
             self.hold(forward, f"a run does not go back: {after.id} from {before.phase} to {after.phase}")
-            self.hold(before.phase in (after.phase, *_BACK), f"what is final stays: {after.id}")
-            self.hold(before.event_due or not before.phase.final or not after.event_due, f"told is told: {after.id}")
+            stays = before.phase in (after.phase, *_BACK) or (reopened and not before.event_due)
+            self.hold(stays, f"what is final stays, until a person asks for more: {after.id}")
+            self.hold(before.ends <= after.ends, f"ends are counted: {after.id}")
+            self.hold(
+                after.ends > before.ends or before.event_due or not before.phase.final or not after.event_due,
+                f"told is told: {after.id}",
+            )
         live = [effect for effect in self._simulation.effects() if effect.run == after.id]
         over = [effect for effect in live if effect.live(self._simulation.scheduler.now)]
         if after.phase.final or after.phase is Phase.WAITING:
@@ -125,8 +147,8 @@ class Checks:
         self.hold(before.generation <= after.generation, f"generations only grow: {after.name}")
         grown = after.generation > before.generation
         self.hold(grown or before.ring_no <= after.ring_no, f"the ring number of a generation only grows: {after.name}")
-        if before.slot is not None and after.slot != before.slot:
-            run = self._simulation.lanes.run(after.name, before.slot)
+        for slot in set(before.slots) - set(after.slots):
+            run = self._simulation.lanes.run(after.name, slot)
             live = [e.run for e in self._simulation.effects() if run and e.run == run[0].id and self._live(e)]
             self.hold(not live, f"a slot is held while the remote work lives: {live}")
             self.hold(run is not None and run[0].phase.final, f"a slot is freed by the end of its run: {after.name}")
@@ -148,8 +170,16 @@ class Checks:
     def _live(self, effect: Effect) -> bool:
         return effect.live(self._simulation.scheduler.now)
 
-    def _id(self, run: Run) -> str:
-        return own_event_id(run, self._simulation.lanes.store_id)
+    def _ids(self, run: Run) -> list[str]:
+        return own_event_ids(run, self._simulation.lanes.store_id) if run.ends else []
+
+    def _once(self, runs: Sequence[Run]) -> None:
+        fires = [route.name for route in self._simulation.routes.routes if route.flow.once]
+        fired = collections.Counter(run.id.rpartition("-")[0] for run in runs
+                                    if run.route in fires and run.phase is not Phase.SKIPPED and not run.asked_by
+                                    and not run.carries)  # fmt: skip
+        twice = {lane: times for lane, times in fired.items() if times > 1}
+        self.hold(not twice, f"a key that fires once has one run: {twice}")
 
     # -- at rest ---------------------------------------------------------------------------------------------------
 
@@ -168,14 +198,21 @@ class Checks:
         runs = list(simulation.lanes.all_runs())
         for run in runs:
             self.hold(run.phase.final and not run.event_due, f"every run ends: {run.id} is {run.phase}: {run.reason}")
-            self.hold(self._id(run) in self.journalled_ids & told, f"every run tells its end: {run.id}")
+            heard = self.journalled_ids & told
+            self.hold(set(self._ids(run)) <= heard, f"every run tells each of its ends: {run.id}")
             self._set(run)
         self._own_events_are_absorbed_once(runs)
         for lane in simulation.lanes.all_lanes():
-            self.hold(lane.slot is None, f"at rest no slot is held: {lane.name}")
+            self.hold(not lane.slots, f"at rest no slot is held: {lane.name}")
             left = simulation.lanes.events(lane.name, lane.generation)
             self.hold(not left, f"at rest every lane is empty: {lane.name} holds {len(left)}")
-            self.hold(not lane.carried and not lane.asked, f"what was carried or asked for is worked on: {lane}")
+            self.hold(not lane.queued and not lane.pending, f"nobody stands in line for nothing: {lane}")
+            worked = not lane.asked and (not lane.carried or bool(lane.have))
+            self.hold(worked, f"what was carried or asked for is worked on: {lane}")
+        for route in simulation.routes.routes:
+            held = simulation.limits.limit(route.name)[0].holders
+            self.hold(not held, f"at rest no place of a route is held: {route.name} {held}")
+        self._once(runs)
         self._sets_go_on(runs)
         for payload in simulation.inputs:
             self.acknowledged(payload)
@@ -187,7 +224,7 @@ class Checks:
     def _sets_go_on(self, runs: Sequence[Run]) -> None:
         for run in runs:
             superseded = run.ending is not None and run.ending.kind is EndingKind.SUPERSEDED
-            if not (superseded and run.phase is not Phase.SUCCEEDED) and run.id not in self.repeated:
+            if not (superseded and run.phase is not Phase.SUCCEEDED) and run.id not in self.renewed:
                 continue
             later = [other for other in runs if (other.route, other.key) == (run.route, run.key)]
             sets = [set(self._pages(other)) for other in later if other.generation > run.generation]
@@ -215,7 +252,7 @@ class Checks:
         heard = {id_ for lane_name, id_ in absorbed if lane_name.route == "train"}
         for run in runs:
             if run.route == "curate" and run.phase is Phase.SUCCEEDED:
-                self.hold(self._id(run) in heard, f"every end reaches the routes that listen: {run.id}")
+                self.hold(self._ids(run)[-1] in heard, f"every end reaches the routes that listen: {run.id}")
 
 
 __all__ = ["MOST_MESSAGES", "MOST_SETTLED", "Checks"]

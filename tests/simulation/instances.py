@@ -17,7 +17,7 @@ from tests.simulation.wires import Wired
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-CHANGES = frozenset({"lanes.save_lane", "lanes.hand_over", "lanes.save_run", "lanes.end_run"})
+CHANGES = frozenset({"lanes.save_lane", "lanes.hand_over", "lanes.save_run", "lanes.move", "limits.save_limit"})
 
 
 class Quiet:
@@ -47,7 +47,8 @@ class Instance:
             port: Wired(port, value, self)
             for port, value in (
                 ("journal", simulation.journal), ("lanes", simulation.lanes), ("due", simulation.due),
-                ("bells", simulation.queues), ("sets", simulation.sets), ("publisher", simulation.publisher),
+                ("limits", simulation.limits), ("bells", simulation.queues), ("sets", simulation.sets),
+                ("publisher", simulation.publisher),
             )
         }  # fmt: skip
         intake = Intake(

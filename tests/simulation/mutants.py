@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from shared import intake, observations, runs
+from shared import intake, lanes, observations, runs
 from shared.adapters import memory
+from shared.commands import Commands
 from shared.control_plane import ControlPlane
 from shared.intake import Intake
 from shared.run_steps import RunSteps
@@ -52,8 +53,8 @@ MUTANTS = (
     Mutant("hand-over does not close the generation", memory.MemoryLanes, "hand_over",
            "rows.lane, rows.version, rows.open = lane, rows.version + 1, None",
            "rows.version, rows.open = rows.version + 1, None"),
-    Mutant("the end does not free the slot", memory.MemoryLanes, "end_run",
-           "freed(rows.lane, run)", "rows.lane"),
+    Mutant("the end does not free the slot", ControlPlane, "_end", "lanes.freed(lane, run, carries=route.flow.carries)",
+           "lane"),
     Mutant("a token without its attempt", runs, "token", "|{attempt}", "|1"),
     Mutant("a token drawn anew at each call", RunSteps, "_start",
            "request = run.request or {}",
@@ -81,9 +82,9 @@ MUTANTS = (
     Mutant("a duplicate does not ring", Intake, "_absorb", "if first:\n            await asyncio.to_thread(self._bells",
            "if first and absorbed.fresh:\n            await asyncio.to_thread(self._bells"),
     Mutant("the event is told before the end is stored", ControlPlane, "_drive",
-           "            self._world.lanes.end_run(moved, version)",
-           "            self._steps.take(Step.EMIT, moved, route, now)\n"
-           "            self._world.lanes.end_run(moved, version)"),
+           "run, version = moved, self._end(moved, version, route)",
+           "self._steps.take(Step.EMIT, moved, route, now)\n"
+           "            run, version = moved, self._end(moved, version, route)"),
     Mutant("the end is stored, its event never due", runs, "_end", "event_due=True", "event_due=False"),
     Mutant("the ring's number is not checked", ControlPlane, "advance", "if ring.number != run.ring_no:", "if False:"),
     Mutant("a message that is too old is sent again", ControlPlane, "advance",
@@ -101,13 +102,13 @@ MUTANTS = (
     Mutant("an own event gets a new id each time it is told", RunSteps, "_tell",
            "self._intake.submit(", "event['id'] += str(self._world.clock.now())\n    self._intake.submit("),
     Mutant("a run ends without a word", runs, "told", "event_due=False", "event_due=False, phase=Phase.RUNNING"),
-    Mutant("a superseded set is forgotten", memory, "freed",
-           "carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation)))", "carried = lane.carried"),
-    Mutant("a set that is asked for again forgets what it carried", ControlPlane, "retry", "*run.carries, ", ""),
-    Mutant("superseding a run that has just ended fails the handler", ControlPlane, "_wake",
+    Mutant("a superseded set is forgotten", lanes, "freed",
+           "if carries else lane.carried", "if False else lane.carried"),
+    Mutant("a set that is asked for again forgets what it carried", Commands, "force_new", "*run.carries, ", ""),
+    Mutant("superseding a run that has just ended fails the handler", ControlPlane, "_follow",
            "contextlib.suppress(ValueError)", "contextlib.nullcontext()"),
     Mutant("an early end frees what may still live", runs, "ended_early",
-           "if run.phase in (Phase.PREPARING, Phase.WAITING):", "if True:"),
+           "if run.phase not in (Phase.STARTING, Phase.RUNNING):", "if True:"),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from shared.lanes import Busy, Flow
+from shared.flow import Busy, Flow
 from shared.observations import Failure
 from shared.routing import Emits, Route, Routes
 from shared.runs import Retry
@@ -22,19 +22,33 @@ def _flow(dice: Dice, name: str) -> Flow:
     batch_max = dice.pick(f"{name} batch_max", (None, None, 3))
     cooldown = dice.pick(f"{name} cooldown", (0, 0, 20))
     busy = dice.pick(f"{name} busy", (Busy.COLLECT, Busy.COLLECT, Busy.SUPERSEDE, Busy.SUPERSEDE, Busy.SKIP))
-    return Flow(_seconds(settle), _seconds(4 * settle), batch_max if settle else None, _seconds(cooldown), busy)
+    several = 1 if cooldown or busy is Busy.SUPERSEDE else dice.pick(f"{name} concurrency", (1, 1, 2, 3))
+    return Flow(
+        _seconds(settle), _seconds(4 * settle), batch_max if settle else None, _seconds(cooldown), busy, several
+    )
+
+
+def _join(dice: Dice) -> Flow:
+    types, within = frozenset({"A.B", "Sluice.DatasetPublished"}), dice.pick("join within", (10, 60, 300))
+    return Flow(wait_for=types, within=_seconds(within), once=dice.pick("join once", (True, False)))
 
 
 def routes(dice: Dice) -> Routes:
-    """A chain (curate, train, notify) and a route beside it; flow policies are drawn."""
+    """A chain (curate, train, notify) and routes beside it; flow policies are drawn."""
     retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
     emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
     common: dict[str, Any] = {"timeout": _seconds(900), "start_timeout": _seconds(7200)}
     return Routes(
         (
             Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
-                  flow=_flow(dice, "curate"), emits=emits, retry=retry, **common),
-            Route("mirror", frozenset({"A.B"}), "all", "copy", {}, flow=_flow(dice, "mirror"), retry=retry, **common),
+                  flow=_flow(dice, "curate"), limit=dice.pick("curate limit", (None, None, 3)), emits=emits,
+                  retry=retry, **common),
+            Route("mirror", frozenset({"A.B"}), "all", "copy", {}, flow=_flow(dice, "mirror"), retry=retry,
+                  approval=dice.pick("mirror approval", (None, None, _seconds(600))), **common),
+            Route("index", frozenset({"A.B"}), "{id}", "copy", {}, limit=dice.pick("index limit", (1, 2, 3)),
+                  flow=Flow(once=True), retry=retry, **common),
+            Route("join", frozenset({"A.B", "Sluice.DatasetPublished"}), "{data.table}", "copy",
+                  {"v": "{set.DatasetPublished.data.version}"}, flow=_join(dice), retry=retry, **common),
             Route("train", frozenset({"Sluice.DatasetPublished"}), "{data.table}", "careful",
                   {"v": "{event.data.version}"}, retry=retry, **common),
             Route("notify", frozenset({"Sluice.RunFailed"}), "{data.route}", "copy", {}, retry=Retry(1), **common),

@@ -9,6 +9,7 @@ import logging
 import greenlet
 
 from shared.errors import SluiceError
+from shared.phases import Phase
 from shared.routing import Routes
 from tests.simulation.backends import Effect, SimBackend, SimGuard, SimPublisher
 from tests.simulation.checks import Checks
@@ -17,7 +18,7 @@ from tests.simulation.instances import Instance
 from tests.simulation.scenario import events as drawn_events
 from tests.simulation.scenario import routes
 from tests.simulation.scheduler import Crash, Scheduler, SimClock
-from tests.simulation.stores import MemoryDue, MemorySets, Message, SimJournal, SimLanes, SimQueues
+from tests.simulation.stores import MemoryDue, MemoryLimits, MemorySets, Message, SimJournal, SimLanes, SimQueues
 
 TROUBLE = 240.0
 """For how many seconds faults happen."""
@@ -26,6 +27,7 @@ SETTLED = 180.0
 PATIENCE = 4 * 3600.0
 """Within how many seconds after the last fault everything has ended: attempts, their timeouts and pauses."""
 TRIES, SWEEP = 5, 30.0
+_DOES = {"stops": "cancel", "repeats": "retry", "renews": "force_new", "agrees": "approve", "refuses": "reject"}
 
 
 @dataclasses.dataclass
@@ -47,6 +49,7 @@ class Simulation:
         self.routes: Routes = routes(self.dice)
         self.store_clock = SimClock(self.scheduler)
         self.journal, self.sets, self.due = SimJournal(), MemorySets(), MemoryDue()
+        self.limits = MemoryLimits()
         self.lanes = SimLanes(self.store_clock, f"{seed:032d}")
         self.queues, self.guard = SimQueues(self.scheduler, self.dice, TROUBLE + SETTLED), SimGuard()
         self.checks = Checks(self)
@@ -99,13 +102,13 @@ class Simulation:
 
     def _over(self) -> bool:
         return self.dice.calm and not (
-            self._open or self.queues.messages or self.due._rows or any(lane.slot for lane in self.lanes.all_lanes())
+            self._open or self.queues.messages or self.due._rows or any(lane.slots for lane in self.lanes.all_lanes())
             or any(run.alive for run in self.lanes.all_runs())
         )  # fmt: skip
 
     def _unrest(self) -> str:
         alive = [f"{run.id} {run.phase} {run.reason}" for run in self.lanes.all_runs() if run.alive]
-        slots = [str(lane) for lane in self.lanes.all_lanes() if lane.slot]
+        slots = [str(lane) for lane in self.lanes.all_lanes() if lane.slots]
         left = len(self.queues.messages), len(self.due._rows), self._open
         return f"runs {alive[:3]}, slots {slots[:2]}, (messages, due rows, deliveries) {left}"
 
@@ -146,15 +149,17 @@ class Simulation:
         self.scheduler.at(15, self._operate)
         roll, instance = self.dice.roll("operator"), self._someone("console")
         runs = list(self.lanes.all_runs())
-        if instance is None or not runs or self.dice.fault(roll, ("stops", "repeats")) is None:
+        does = self.dice.fault(roll, tuple(_DOES)) if instance and runs else None
+        if instance is None or does is None:
             return
-        run, plane = runs[int(roll.c * len(runs))], instance.control_plane
-        stops = self.dice.faults[-1].endswith("stops")
+        asking = [run for run in runs if run.phase is Phase.APPROVAL]
+        choice = asking if does in ("agrees", "refuses") and asking else runs
+        run, commands = choice[int(roll.c * len(choice))], instance.control_plane.commands
 
         def work() -> None:
-            self.note(f"operator: {(plane.cancel if stops else plane.retry)(run.id)}")
-            if not stops:
-                self.checks.repeated.append(run.id)
+            self.note(f"operator: {getattr(commands, _DOES[does])(run.id, 'ada' if choice is asking else 'bob')}")
+            if does == "renews":
+                self.checks.renewed.append(run.id)
 
         instance.spawn(work, lambda error: isinstance(error, ValueError) or self._expect(error, "operator"))
 

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemorySets
+from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
 from shared.lanes import Lane, LaneKey
 from shared.ports import JSON, Clock, Ring
 from shared.runs import Run
@@ -61,12 +61,12 @@ class SimLanes(MemoryLanes):
         self._run_written(before, run)
         return answer
 
-    def end_run(self, run: Run, version: str) -> Lane:
+    def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
-        before = self.lane(LaneKey(run.route, run.key))
-        lane = super().end_run(run, version)
+        before = self.lane(lane.name)
+        answer = super().move(lane, lane_version, run, version)
         self._lane_written(before, lane)
-        return lane
+        return answer
 
     def _lane_written(self, before: tuple[Lane, str] | None, after: Lane) -> None:
         if self.checks:
@@ -139,4 +139,4 @@ class SimQueues:
         )
 
 
-__all__ = ["MemoryDue", "MemorySets", "Message", "SimJournal", "SimLanes", "SimQueues"]
+__all__ = ["MemoryDue", "MemoryLimits", "MemorySets", "Message", "SimJournal", "SimLanes", "SimQueues"]

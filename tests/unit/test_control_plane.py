@@ -13,12 +13,14 @@ import pytest
 from shared.adapters.memory import MemoryBells
 from shared.control_plane import ControlPlane
 from shared.errors import Refused, Unavailable
+from shared.flow import Flow
 from shared.intake import Intake, IntakeLoop, Outcome
-from shared.lanes import Flow, LaneKey
+from shared.lanes import LaneKey
 from shared.observations import Failure, Status
+from shared.phases import Phase
 from shared.ports import Clock, Ring
 from shared.routing import Emits, Route, Routes
-from shared.runs import Phase, Retry
+from shared.runs import Retry
 from tests.unit.worlds import NOON, Backend, Crash, Fuse, Plan, Process, Stage, event
 
 DEMAND = LaneKey("curate", "demand")
@@ -552,7 +554,7 @@ def failing(target: Any, name: str, times: int) -> None:
 @pytest.mark.parametrize(
     ("port", "call"),
     [("lanes", "lane"), ("lanes", "collected"), ("lanes", "save_lane"), ("lanes", "hand_over"), ("lanes", "run"),
-     ("lanes", "events"), ("lanes", "save_run"), ("lanes", "end_run"), ("due", "insert"), ("sets", "write"),
+     ("lanes", "events"), ("lanes", "save_run"), ("lanes", "move"), ("due", "insert"), ("sets", "write"),
      ("sets", "read"), ("journal", "read"), ("bells", "ring_run"), ("listeners", "publish")],
 )  # fmt: skip
 @pytest.mark.parametrize("times", [1, 3])

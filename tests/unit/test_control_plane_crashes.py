@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.flow import Flow
 from shared.intake import Outcome
-from shared.lanes import Flow
 from shared.observations import Failure, Status
+from shared.phases import Phase
 from shared.requests import own_event_id
 from shared.routing import Emits, Route
-from shared.runs import Phase, Retry
+from shared.runs import Retry
 from tests.unit.worlds import Backend, Flaky, Fuse, Overtaken, Plan, Stage, Wire, event
 
 SECOND = dt.timedelta(seconds=1)
@@ -121,7 +122,7 @@ def test_the_scenario_reaches_every_port(calls: list[str]) -> None:
     counted = collections.Counter(calls)
     assert counted["work.start"] == 1, "the compaction alone starts nothing"
     assert counted["unsure.start"] == 2
-    assert counted["lanes.hand_over"] == counted["lanes.end_run"] == 3
+    assert counted["lanes.hand_over"] == counted["lanes.move"] == 3
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import NotFound
-from shared.lanes import Busy, Flow
+from shared.flow import Busy, Flow
 from shared.observations import Failure, Status
+from shared.phases import Phase
 from shared.routing import Route
-from shared.runs import Phase, Retry
+from shared.runs import Retry
 from tests.unit.worlds import Backend, Plan, Process, Stage, event
 
 SECOND = dt.timedelta(seconds=1)
@@ -125,7 +126,7 @@ def test_a_cancelled_run_ends_when_its_remote_work_has() -> None:
     stage.send(event("1"))
     until(stage, Phase.RUNNING, process)
     (run,) = stage.runs("curate")
-    process.control_plane.cancel(run.id)
+    process.control_plane.commands.cancel(run.id)
     stage.play()
     (run,) = stage.runs("curate")
     assert run.phase is Phase.CANCELLED
@@ -141,9 +142,10 @@ def test_the_set_of_a_failed_run_is_worked_on_again_under_a_new_token() -> None:
     (failed,) = stage.runs("curate")
     assert failed.phase is Phase.FAILED
     process = stage.process()
-    process.control_plane.retry(failed.id)
+    process.control_plane.commands.retry(failed.id)
     stage.play()
-    _, again = stage.runs("curate")
+    (again,) = stage.runs("curate")
+    assert (again.generation, again.attempt) == (failed.generation, 2)
     assert [entry["id"] for entry in stage.set_of(again)] == ["1"]
     assert isinstance(stage.backend, Backend)
     assert len(stage.backend.effects) == 2
@@ -155,8 +157,8 @@ def test_what_has_succeeded_or_still_works_is_not_worked_on_again() -> None:
     stage.send(event("1"))
     stage.play()
     (run,) = stage.runs("curate")
-    with pytest.raises(ValueError, match="is succeeded: only a run that has failed or was stopped"):
-        stage.process().control_plane.retry(run.id)
+    with pytest.raises(ValueError, match="is succeeded: only what has failed or was cancelled"):
+        stage.process().control_plane.commands.retry(run.id)
     with pytest.raises(NotFound, match="there is no run 'nope'"):
-        stage.process().control_plane.cancel("nope")
+        stage.process().control_plane.commands.cancel("nope")
     stage.close()

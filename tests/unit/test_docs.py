@@ -16,8 +16,8 @@ from shared import settings
 from shared.filters import OPERATORS
 from shared.intake import Outcome
 from shared.observations import Failure
+from shared.phases import Phase
 from shared.route_file import _KEYS
-from shared.runs import Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])

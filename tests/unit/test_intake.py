@@ -381,7 +381,7 @@ async def test_events_of_one_receive_have_one_time_of_receipt(desk: Desk) -> Non
     desk.clock.pass_(5)
     await desk.receive(event("1", "C.D"), event("2", "C.D"))
     held = desk.lanes.collected(B, 1)
-    assert held == flow.Collected(NOON + dt.timedelta(seconds=5), NOON + dt.timedelta(seconds=5), 2)
+    assert held == flow.Collected(NOON + dt.timedelta(seconds=5), NOON + dt.timedelta(seconds=5), 2, frozenset({"C.D"}))
 
 
 # -- from other threads --------------------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from shared.errors import NotFound, Unavailable
+from shared.flow import Flow
 from shared.intake import Outcome
-from shared.lanes import Flow
 from shared.operations import Operations
+from shared.phases import Phase
 from shared.requests import own_event_id
 from shared.routing import Emits, Route, Routes
-from shared.runs import Phase
 from tests.unit.worlds import NOON, Backend, Plan, Stage, event
 
 SECOND = dt.timedelta(seconds=1)
@@ -154,17 +154,17 @@ def test_lanes_say_what_they_collect_for_what_they_wait_and_what_runs(stage: Sta
     stage.work(process)
     (settling,) = process.operations.lanes()
     assert settling == {
-        "route": "curate", "key": "demand", "generation": 1, "collecting": 3, "running": None,
-        "waits_until": (NOON + 2 * SECOND).isoformat(),
+        "route": "curate", "key": "demand", "generation": 1, "collecting": 3, "running": [], "queued": [],
+        "approval": [], "waits_until": (NOON + 2 * SECOND).isoformat(),
     }  # fmt: skip
     while not stage.runs():
         stage.step(process)
     process.loop.submit("event_grid", [event("late")]).result()
     (busy,) = process.operations.lanes()
-    assert (busy["running"], busy["generation"], busy["collecting"], busy["waits_until"]) == (1, 2, 1, None)
+    assert (busy["running"], busy["generation"], busy["collecting"], busy["waits_until"]) == ([1], 2, 1, None)
     stage.play()
     assert [(lane["route"], lane["collecting"], lane["running"]) for lane in ask(stage).lanes()] == [
-        ("curate", 0, None), ("train", 0, None),
+        ("curate", 0, []), ("train", 0, []),
     ]  # fmt: skip
     plain(ask(stage).lanes())
 

@@ -12,8 +12,10 @@ import pytest
 from shared import requests, runs
 from shared.events import Event, parse
 from shared.observations import Observation, Remote, Status
+from shared.phases import Phase
+from shared.requests import Newest
 from shared.routing import Emits, Route
-from shared.runs import Phase, Retry, Run
+from shared.runs import Retry, Run
 from shared.templates import Missing
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -37,7 +39,8 @@ def route(options: dict[str, Any] | None = None, emits: Emits | None = None) -> 
 
 
 def freeze(options: dict[str, Any], newest: Event | None = None, bindings: dict[str, str] | None = None) -> Any:
-    return requests.freeze(run(), route(options), MANIFEST, newest, bindings or {}, "chain", SETTINGS)
+    held = Newest(newest, bindings or {}, {"B": newest}.get)
+    return requests.freeze(run(), route(options), MANIFEST, held, "chain", SETTINGS)
 
 
 def ended(phase: Phase, result: dict[str, Any] | None = None) -> Run:
@@ -105,6 +108,12 @@ def test_an_option_without_a_value_is_named(template: str) -> None:
 def test_an_option_over_an_event_needs_an_event() -> None:
     with pytest.raises(Missing):
         freeze({"x": "{event.id}"}, None)
+
+
+def test_an_option_may_name_the_newest_event_of_a_type_in_the_set() -> None:
+    assert freeze({"x": "{set.B.data.v}"}, event({"v": 7}))["options"] == {"x": 7}
+    with pytest.raises(Missing):
+        freeze({"x": "{set.C.data.v}"}, event({"v": 7}))
 
 
 def test_a_request_says_for_which_run_set_and_chain_it_is() -> None:
@@ -197,3 +206,17 @@ def test_the_events_of_two_runs_or_two_stores_are_never_one() -> None:
     other = dataclasses.replace(ended(Phase.FAILED), generation=5)
     ids = {requests.own_event_id(*pair) for pair in [(ended(Phase.FAILED), STORE), (other, STORE), (other, "f" * 32)]}
     assert len(ids) == 3
+
+
+def test_each_end_of_a_run_has_an_id_of_its_own_and_the_first_is_as_it_always_was() -> None:
+    failed = ended(Phase.FAILED)
+    again = runs.reopened(runs.told(failed), {"token": "t2"}, "asked for", NOON, None)
+    first, second = requests.own_event_ids(runs.refused(runs.admitted(again, "free", NOON), "no", NOON), STORE)
+    assert first == requests.own_event_id(failed, STORE) == f"{failed.id}-{STORE[:8]}"
+    assert second == f"{first}-2"
+
+
+def test_a_join_that_was_missed_raises_its_own_event_and_says_what_is_missing() -> None:
+    missed = runs.passed_over(run(), "C.D did not come", NOON, ("C.D",))
+    told = requests.own_event(missed, route(), STORE, SETTINGS)
+    assert (told["eventType"], told["data"]["missing"]) == ("Sluice.JoinMissed", ["C.D"])

@@ -20,12 +20,13 @@ from shared.actions.databricks_job import DatabricksJob
 from shared.actions.emit import Emit
 from shared.actions.release import Release
 from shared.adapters import yaml_file
+from shared.durations import duration
 from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES, Event, parse
 from shared.filters import Filter
-from shared.lanes import Busy
+from shared.flow import Busy
 from shared.observations import Failure
-from shared.route_file import duration, read
+from shared.route_file import read
 from shared.routing import Emits, Routes, match
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,14 @@ def test_a_long_route_is_read_key_by_key() -> None:
     assert route.options == {"job": "{table}-{event.data.n}-{settings.account}"}
 
 
+def test_a_join_fires_once_unless_the_file_says_otherwise() -> None:
+    keys = {"A.B": "{data.name}/{data.version}", "C.D": "{data.repository}/{data.tag}"}
+    (joined,) = load(r=body(**JOINS, key=keys)).routes
+    assert (joined.flow.wait_for, joined.flow.once, joined.keys) == (frozenset(JOINS["events"]), True, keys)
+    (again,) = load(r=body(**JOINS, once=False)).routes
+    assert not again.flow.once
+
+
 def test_the_digest_changes_with_the_rules_and_with_nothing_else() -> None:
     same = read({"routes": {"r": dict(reversed(body().items()))}}, "other.yaml", CHECKS, GUARDS)
     assert load(r=body()).digest == same.digest
@@ -187,6 +196,8 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
 
 
 # -- each fault names file, route and key --------------------------------------------------------------------------
+
+JOINS = {"events": ["A.B", "C.D"], "wait_for": ["A.B", "C.D"], "within": "1h"}
 
 
 @pytest.mark.parametrize(
@@ -221,11 +232,28 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
         ("timeout", {"timeout": "0s"}, "longer than nothing"),
         ("timeout", {"timeout": {"queue": "1m"}}, "has start and finish"),
         ("timeout", {"timeout": {"start": "soon"}}, "'soon' is not a duration"),
-        ("concurrency", {"concurrency": 2}, "only 1"),
-        ("concurrency", {"concurrency": True}, "only 1"),
+        ("concurrency", {"concurrency": 0}, "0 is not a whole number from 1 to 1000"),
+        ("concurrency", {"concurrency": True}, "True is not a whole number"),
+        ("concurrency", {"concurrency": 5, "limit": 3}, "5 is above the route's limit, 3"),
+        ("limit", {"limit": "many"}, "'many' is not a whole number"),
+        ("when_busy", {"when_busy": "supersede", "concurrency": 2}, "no one run that the next could replace"),
+        ("cooldown", {"cooldown": "1m", "concurrency": 2}, "makes no sense with concurrency above 1"),
+        ("wait_for", {"wait_for": ["A.B"], "within": "1h"}, "at least two of the types in events"),
+        ("wait_for", {**JOINS, "wait_for": ["A.B", "E.F"]}, "at least two of the types in events"),
+        ("within", {"events": ["A.B", "C.D"], "wait_for": ["A.B", "C.D"]}, "is needed with wait_for"),
+        ("within", {"within": "1h"}, "makes no sense without wait_for"),
+        ("batch_max", {**JOINS, "settle": "1s", "batch_max": 3}, "makes no sense with wait_for"),
+        ("once", {"once": "always"}, "'always' is neither true nor false"),
+        ("when_busy", {"once": True, "when_busy": "skip"}, "skip makes no sense with once"),
+        ("cooldown", {"once": True, "cooldown": "1m"}, "makes no sense with once"),
+        ("concurrency", {"once": True, "concurrency": 2}, "makes no sense with once"),
+        ("approval", {"approval": True}, "says how long a person has to decide"),
+        ("approval", {"approval": {"within": "0s"}}, "longer than nothing"),
+        ("key", {"key": {"C.D": "{subject}"}}, "a template for each type in events"),
+        ("key", {"key": {"A.B": "{nothing}"}}, "{nothing} is none of"),
         ("when_busy", {"when_busy": "queue"}, "'queue' is none of collect, supersede, skip"),
         ("when_busy", {"when_busy": []}, "[] is none of collect"),
-        ("batch_max", {"batch_max": 0, "settle": "1s"}, "0 is not a whole number of events"),
+        ("batch_max", {"batch_max": 0, "settle": "1s"}, "0 is not a whole number, at least 1"),
         ("batch_max", {"batch_max": 5}, "makes no sense without settle"),
         ("settle_max", {"settle_max": "5s"}, "makes no sense without settle"),
         ("cooldown", {"cooldown": "soon"}, "'soon' is not a duration"),
@@ -249,7 +277,7 @@ def test_what_is_no_duration_is_named(text: Any) -> None:
         ("emits", {"emits": {"type": "Sluice.X", "data": "text"}}, "data"),
         ("emits", {"emits": {"type": "Sluice.X", "data": {"a": "{event.id}"}}}, "{event.id} is none of"),
         ("emits", {"emits": {"type": "Sluice.X", "subject": "{table}"}, "subject": "{table}"}, "{table} is none of"),
-        ("settle-max", {"settle-max": "5s"}, "there is no such key; the keys are action, batch_max"),
+        ("settle-max", {"settle-max": "5s"}, "there is no such key; the keys are action, approval, batch_max"),
         ("5", {5: "x"}, "there is no such key"),  # type: ignore[dict-item]
     ],
 )  # fmt: skip
@@ -282,7 +310,7 @@ def test_a_file_without_routes_is_a_fault(document: Any) -> None:
 def test_every_fault_of_every_route_is_reported_at_once() -> None:
     found = faults(
         one=body(settle="x", timeout="y", key="{nope}"),
-        two=body(action="dance", concurrency=7),
+        two=body(action="dance", concurrency="lots"),
         three=body(),
         four="text",
     )

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shared import runs
 from shared.observations import Failure, Observation, Remote, Status
-from shared.runs import MOVES, Phase, Retry, Run, Step
+from shared.phases import MOVES, Phase, Step
+from shared.runs import Retry, Run
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -52,10 +53,19 @@ def waiting() -> Run:
     return runs.observed(running(), failed(Failure.TRANSIENT), at(3), RETRY)
 
 
+APPROVED, REJECTED = (runs.Decision(verdict, "ada", NOON, "looked at it") for verdict in ("approve", "reject"))
+
+
+def asking() -> Run:
+    return runs.prepared(opened(), MANIFEST, {"token": "t1"}, "chain", at(1), HOUR)
+
+
 def in_phase(phase: Phase) -> Run:
     """A run that has come to this phase by legal moves."""
     made: dict[Phase, Callable[[], Run]] = {
         Phase.PREPARING: opened,
+        Phase.APPROVAL: asking,
+        Phase.QUEUED: lambda: runs.approved(asking(), APPROVED, at(2)),
         Phase.STARTING: starting,
         Phase.RUNNING: running,
         Phase.WAITING: waiting,
@@ -70,6 +80,12 @@ def in_phase(phase: Phase) -> Run:
 # Every move with arguments that fit, by its name in the table.
 DO: dict[str, Callable[[Run], Run]] = {
     "prepared": lambda run: runs.prepared(run, MANIFEST, {"token": "t"}, "chain", at(9)),
+    "approved": lambda run: runs.approved(run, APPROVED, at(9)),
+    "rejected": lambda run: runs.rejected(run, REJECTED, at(9)),
+    "expired": lambda run: runs.expired(run, at(9)),
+    "admitted": lambda run: runs.admitted(run, "a slot is free", at(9)),
+    "decided": lambda run: runs.decided(run, APPROVED, at(9)),
+    "reopened": lambda run: runs.reopened(run, {"token": "t2"}, "ada asked for it", at(9), None),
     "skipped": lambda run: runs.skipped(run, MANIFEST, "only compaction", at(9)),
     "started": lambda run: runs.started(run, Remote("18"), at(9)),
     "unstarted": lambda run: runs.unstarted(run, "no answer", at(9), None, HOUR),
@@ -83,6 +99,8 @@ DO: dict[str, Callable[[Run], Run]] = {
     "passed over": lambda run: runs.passed_over(run, "busy", at(9)),
 }
 LEADS_TO = {
+    "approved": Phase.QUEUED, "rejected": Phase.CANCELLED, "expired": Phase.CANCELLED, "admitted": Phase.STARTING,
+    "decided": None, "reopened": Phase.QUEUED,
     "prepared": Phase.STARTING, "skipped": Phase.SKIPPED, "started": Phase.RUNNING, "unstarted": Phase.STARTING,
     "refused": Phase.FAILED, "observed": Phase.RUNNING, "unobserved": Phase.RUNNING, "cancelling": Phase.RUNNING,
     "retried": Phase.STARTING, "told": None, "ended early": None, "passed over": Phase.SKIPPED,
@@ -106,7 +124,7 @@ def test_a_legal_move_leads_where_the_table_says(move: str, phase: Phase) -> Non
     before = in_phase(phase)
     after = DO[move](before)
     wanted = LEADS_TO[move] or phase
-    if move == "ended early" and phase in (Phase.PREPARING, Phase.WAITING):
+    if move == "ended early" and phase not in (Phase.STARTING, Phase.RUNNING):
         wanted = Phase.CANCELLED
     assert after.phase is wanted
     assert after.reason

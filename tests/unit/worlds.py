@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.adapters import queues
-from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes, MemorySets
+from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
 from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
 from shared.intake import Intake, Receipt
@@ -358,6 +358,7 @@ class Stage:
         self.routes = Routes(routes, "digest")
         self.journal, self.lanes, self.sets = MemoryJournal(), MemoryLanes(self.clock), MemorySets()
         self.due, self.bells = MemoryDue(), MemoryBells(self.clock)
+        self.limits = MemoryLimits()
         self.backend = Backend(self.clock)
         self.actions: dict[str, Action] = {"work": self.backend, **(actions or {})}
         self.guard, self.listeners, self.telemetry = Compaction(), Listeners(), Recording()
@@ -385,6 +386,7 @@ class Stage:
         loop: Any = Loop(intake, wire)
         world = World(
             clock=self.clock, journal=journal, lanes=lanes, due=due, bells=bells, sets=wired("sets", self.sets),
+            limits=wired("limits", self.limits),
             actions={name: wired(name, action) for name, action in self.actions.items()},
             guards={name: wired(name, guard) for name, guard in self.guards.items()},
             telemetry=self.telemetry, publisher=wired("listeners", self.listeners), settings={"account": "lake"},
@@ -516,7 +518,7 @@ class Stage:
             "inputs": len(self.inputs),
             "messages": len(self.messages()),
             "runs": [run.id for run in self.lanes.all_runs() if run.alive],
-            "slots": [lane.name for lane in lanes if lane.slot is not None],
+            "slots": [lane.name for lane in lanes if lane.slots],
             "collecting": [
                 lane.name for lane in lanes if MemoryLanes.collected(self.lanes, lane.name, lane.generation)
             ],

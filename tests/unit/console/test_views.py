@@ -42,11 +42,22 @@ def test_events_show_ids_and_subjects_as_they_are(capsys: pytest.CaptureFixture[
 
 def test_lanes_show_what_is_collected(capsys: pytest.CaptureFixture[str]) -> None:
     views.lanes(
-        [{"route": "curate", "key": "demand", "generation": 3, "collecting": 2, "running": 2, "waits_until": None}]
+        [
+            {
+                "route": "curate",
+                "key": "demand",
+                "generation": 3,
+                "collecting": 2,
+                "running": [2],
+                "queued": [],
+                "approval": [1],
+                "waits_until": None,
+            }
+        ]
     )
     text = shown(capsys)
     assert "2 event(s)" in text
-    assert "generation 2" in text
+    assert "running 2; approval 1" in text
 
 
 def test_explain_shows_the_way_there_and_back(capsys: pytest.CaptureFixture[str]) -> None:
