@@ -143,7 +143,7 @@ class ControlPlane:
             self._ring_lane(lane, lane.wake_at - self._world.clock.now())
         found = self._world.lanes.run(lane.name, ring.generation)
         if found and found[0].alive:
-            self._ring_run(found[0], dt.timedelta(0))
+            self._ring_run(found[0], found[0].next_at - self._world.clock.now())
 
     def _hand_over(self, lane: Lane, version: str, run: Run, now: dt.datetime) -> None:
         self._world.due.insert(Due(now + GRACE, lane.name, run.generation))

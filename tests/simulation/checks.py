@@ -18,7 +18,7 @@ from tests.simulation.backends import Effect
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-MOST_MESSAGES, MOST_SETTLED = 40, 6
+MOST_MESSAGES, MOST_SETTLED = 40, 16
 """Untouched messages about one lane or run: while faults multiply them, and once what was late has come."""
 _BACK = {
     Phase.PREPARING: 0, Phase.APPROVAL: 1, Phase.QUEUED: 2, Phase.STARTING: 3, Phase.RUNNING: 4, Phase.WAITING: 5,
@@ -236,9 +236,13 @@ class Checks:
         if run.manifest is None:
             return
         name = str(run.manifest["url"]).removeprefix("memory://sets/")
-        listed = [entry["identity"] for entry in json.loads(self._simulation.sets.read(name))["events"]]
+        entries = json.loads(self._simulation.sets.read(name))["events"]
+        listed = [entry["identity"] for entry in entries]
         self.hold(len(listed) == len(set(listed)), f"the ids of a manifest are unique: {run.id}")
         self.hold(set(listed) == set(self._pages(run)), f"a manifest is the union of its generation's pages: {run.id}")
+        route, types = self._simulation.routes.named(run.route), {entry["type"] for entry in entries}
+        whole = route is None or bool(run.asked_by) or route.flow.wait_for <= types
+        self.hold(whole, f"the set of a join holds every type that it waits for: {run.id}")
         self.hold(run.manifest["count"] == len(listed), f"a manifest is as long as it says: {run.id}")
 
     def _own_events_are_absorbed_once(self, runs: Sequence[Run]) -> None:

@@ -17,7 +17,7 @@ _WORD = float(1 << 32)
 KINDS = (
     "lost", "after", "late", "conflict", "landed_conflict", "partial", "throttled", "odd", "slow",
     "crash_before", "crash_after", "twice", "delayed", "never", "unacknowledged", "resent",
-    "stops", "repeats", "renews", "agrees", "refuses",
+    "stops", "repeats", "renews",
 )  # fmt: skip
 """What can go wrong; each seed draws how often each does, some never."""
 _SELDOM_ASKED = frozenset(KINDS[KINDS.index("twice") :]) - {"delayed"}
@@ -50,11 +50,7 @@ class Dice:
 
     def _rate(self, kind: str) -> float:
         roll = self.roll(f"rate {kind}")
-        often = (
-            5
-            if kind in ("stops", "repeats", "renews", "agrees", "refuses", "unacknowledged", "resent", "twice", "never")
-            else 1
-        )
+        often = 5 if kind in ("stops", "repeats", "renews", "unacknowledged", "resent", "twice", "never") else 1
         return 0.0 if roll.a < 0.35 else often * (0.01 + 0.07 * roll.b**2)
 
     def roll(self, name: str) -> Roll:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from shared import intake, lanes, observations, runs
+from shared import flow, intake, lanes, limits, observations, requests, runs
 from shared.adapters import memory
 from shared.commands import Commands
 from shared.control_plane import ControlPlane
@@ -107,6 +107,18 @@ MUTANTS = (
     Mutant("a set that is asked for again forgets what it carried", Commands, "force_new", "*run.carries, ", ""),
     Mutant("superseding a run that has just ended fails the handler", ControlPlane, "_follow",
            "contextlib.suppress(ValueError)", "contextlib.nullcontext()"),
+    Mutant("the limit of a route is not kept", limits, "taken",
+           "if len(limit.holders) + len(others) >= most:", "if False:"),
+    Mutant("a place of a route is never given back", RunSteps, "_tell", "if run.limited or route.limit:", "if False:"),
+    Mutant("a lane takes one slot too many", flow, "full", ">= flow.concurrency", "> flow.concurrency"),
+    Mutant("what needs approval starts without", RunSteps, "_prepare", "chain, now, route.approval)", "chain, now)"),
+    Mutant("the set of a missed join is forgotten", lanes, "missed_over",
+           "(*lane.carried, lane.generation)", "lane.carried"),
+    Mutant("a key fires again and again", flow, "_ready", "flow.once and lane.fired is not None", "False"),
+    Mutant("the second end of a run has the id of the first", requests, "own_event_ids", "{first}-{end}", "{first}"),
+    Mutant("an admitted run stays in the line", lanes, "admitted", "_without(lane, generation)", "lane"),
+    Mutant("another attempt of what may have started", runs, "next_attempt",
+           "if run.remote else run.attempt", "if True else 0"),
     Mutant("an early end frees what may still live", runs, "ended_early",
            "if run.phase not in (Phase.STARTING, Phase.RUNNING):", "if True:"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ import greenlet
 from shared.errors import SluiceError
 from shared.phases import Phase
 from shared.routing import Routes
+from shared.runs import Run
 from tests.simulation.backends import Effect, SimBackend, SimGuard, SimPublisher
 from tests.simulation.checks import Checks
 from tests.simulation.dice import Dice
@@ -27,7 +28,8 @@ SETTLED = 180.0
 PATIENCE = 4 * 3600.0
 """Within how many seconds after the last fault everything has ended: attempts, their timeouts and pauses."""
 TRIES, SWEEP = 5, 30.0
-_DOES = {"stops": "cancel", "repeats": "retry", "renews": "force_new", "agrees": "approve", "refuses": "reject"}
+_DOES = {"stops": "cancel", "repeats": "retry", "renews": "force_new"}
+_WHO = {"retry": "bob", "force_new": "bob"}
 
 
 @dataclasses.dataclass
@@ -149,16 +151,19 @@ class Simulation:
         self.scheduler.at(15, self._operate)
         roll, instance = self.dice.roll("operator"), self._someone("console")
         runs = list(self.lanes.all_runs())
-        does = self.dice.fault(roll, tuple(_DOES)) if instance and runs else None
-        if instance is None or does is None:
+        if instance is None or not runs:
             return
         asking = [run for run in runs if run.phase is Phase.APPROVAL]
-        choice = asking if does in ("agrees", "refuses") and asking else runs
-        run, commands = choice[int(roll.c * len(choice))], instance.control_plane.commands
+        if asking and roll.d < 0.7:
+            self._command(instance, "approve" if roll.d < 0.5 else "reject", asking[int(roll.c * len(asking))])
+        does = self.dice.fault(roll, tuple(_DOES))
+        if does is not None:
+            self._command(instance, _DOES[does], runs[int(roll.c * len(runs))])
 
+    def _command(self, instance: Instance, what: str, run: Run) -> None:
         def work() -> None:
-            self.note(f"operator: {getattr(commands, _DOES[does])(run.id, 'ada' if choice is asking else 'bob')}")
-            if does == "renews":
+            self.note(f"operator: {getattr(instance.control_plane.commands, what)(run.id, _WHO.get(what, 'ada'))}")
+            if what == "force_new":
                 self.checks.renewed.append(run.id)
 
         instance.spawn(work, lambda error: isinstance(error, ValueError) or self._expect(error, "operator"))

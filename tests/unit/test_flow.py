@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import runs
-from shared.flow import MOST_SUPERSEDED, Busy, Flow, Rest, Skip, Start, Supersede, Wait, decide
-from shared.lanes import Collected, Lane, asked, handed_over, skipped_over
+from shared.flow import MOST_SUPERSEDED, Admit, Busy, Flow, Miss, Rest, Skip, Start, Supersede, Wait, decide
+from shared.lanes import Collected, Lane, asked, handed_over, missed_over, skipped_over
 from shared.phases import Phase
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -163,3 +163,92 @@ def test_an_operator_gets_an_ended_set_worked_on_at_once_even_when_nothing_new_w
     assert asked(lane, "ada", 1, 2, 3).carried == (2, 1, 3), "with the sets that it carried, each once"
     assert isinstance(decide(dataclasses.replace(lane, slots=(3,)), None, Flow(), at(1)), Rest)
     assert not handed_over(lane).asked
+
+
+# -- several at a time, joins, once, queued ------------------------------------------------------------------------
+
+JOIN = Flow(wait_for=frozenset({"A.B", "C.D"}), within=dt.timedelta(minutes=10), once=True)
+HALF = Collected(at(0), at(0), 1, frozenset({"A.B"}))
+WHOLE = Collected(at(0), at(60), 2, frozenset({"A.B", "C.D"}))
+
+
+def test_a_lane_starts_as_many_as_its_concurrency() -> None:
+    assert isinstance(decide(BUSY, HELD, Flow(concurrency=2), at(1)), Start)
+    two = dataclasses.replace(BUSY, slots=(3, 4))
+    assert decide(two, HELD, Flow(concurrency=2), at(1)) == Rest(
+        "generation 5 collects while the runs of generation 3, 4 hold the slot"
+    )
+
+
+def test_a_queued_run_gets_the_free_slot_before_a_new_generation() -> None:
+    lane = dataclasses.replace(LANE, queued=(2, 3))
+    assert decide(lane, HELD, Flow(), at(1)) == Admit(2, "a slot is free for the run of generation 2")
+    assert isinstance(decide(dataclasses.replace(lane, slots=(1,)), HELD, Flow(), at(1)), Rest)
+
+
+def test_a_join_waits_for_every_type_and_says_for_which() -> None:
+    decision = decide(LANE, HALF, JOIN, at(1))
+    assert decision == Wait(at(600), "waits for C.D until 2026-03-02T12:10:00+00:00")
+    assert decide(LANE, WHOLE, JOIN, at(61)) == Start("complete: A.B, C.D")
+
+
+def test_a_join_that_is_not_complete_in_time_is_missed_even_while_the_lane_is_busy() -> None:
+    for lane in (LANE, BUSY):
+        decision = decide(lane, HALF, JOIN, at(600))
+        assert isinstance(decision, Miss)
+        assert decision.missing == ("C.D",)
+
+
+def test_what_a_missed_join_had_still_counts() -> None:
+    lane = missed_over(LANE, HALF)
+    assert (lane.generation, lane.carried, lane.have) == (5, (4,), frozenset({"A.B"}))
+    late = Collected(at(900), at(900), 1, frozenset({"C.D"}))
+    assert isinstance(decide(lane, late, JOIN, at(900)), Start)
+    assert handed_over(lane).have == frozenset()
+
+
+def test_a_key_that_has_fired_is_late_and_an_operator_may_have_it_all_the_same() -> None:
+    fired = dataclasses.replace(LANE, fired=2)
+    decision = decide(fired, HALF, JOIN, at(1))
+    assert isinstance(decision, Skip)
+    assert "it joins generation 2" in decision.reason
+    assert isinstance(decide(asked(fired, "ada", 2), None, JOIN, at(1)), Start)
+
+
+def test_superseding_also_replaces_what_waits_for_a_person() -> None:
+    pending = dataclasses.replace(LANE, pending=(3,))
+    assert decide(pending, HELD, Flow(when_busy=Busy.SUPERSEDE), at(1)) == Supersede(3, "superseded by generation 4")
+    assert isinstance(decide(pending, HELD, Flow(), at(1)), Start), "else each waits by itself"
+
+
+LANES = st.builds(
+    lambda slots, queued, pending, asked_by, fired: Lane(
+        "r", "k", 20, slots=tuple(slots), queued=tuple(queued), pending=tuple(pending), asked=asked_by, fired=fired
+    ),
+    st.sets(st.integers(1, 6), max_size=3),
+    st.sets(st.integers(7, 12), max_size=2),
+    st.sets(st.integers(13, 19), max_size=2),
+    st.sampled_from(["", "ada"]),
+    st.sampled_from([None, 1]),
+)
+POLICIES = st.sampled_from(
+    [Flow(), Flow(concurrency=2), Flow(when_busy=Busy.SKIP), Flow(when_busy=Busy.SUPERSEDE), JOIN, Flow(once=True)]
+)
+
+
+@given(LANES, st.sampled_from([None, HALF, WHOLE]), POLICIES, st.floats(0, 2000))
+def test_nothing_starts_without_a_slot_and_nothing_rests_that_could_start(
+    lane: Lane, collected: Collected | None, policy: Flow, now: float
+) -> None:
+    decision = decide(lane, collected, policy, at(now))
+    free = len(lane.slots) < policy.concurrency
+    if isinstance(decision, Start | Admit):
+        assert free
+    if free and lane.queued:
+        assert isinstance(decision, Admit)
+    if free and not lane.queued and isinstance(decision, Rest):
+        assert collected is None
+        assert not lane.asked
+    if isinstance(decision, Supersede):
+        assert decision.generation in (*lane.slots, *lane.queued, *lane.pending)
+    assert decision.reason

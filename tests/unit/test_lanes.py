@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import runs
-from shared.flow import Flow
-from shared.lanes import Collected, Lane, LaneKey, freed, handed_over, waiting
+from shared.lanes import (
+    Lane,
+    LaneKey,
+    admitted,
+    approved,
+    asked,
+    freed,
+    handed_over,
+    reopened,
+    set_aside,
+    waiting,
+)
 from shared.phases import Phase
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -21,10 +31,6 @@ def at(seconds: float) -> dt.datetime:
     return NOON + dt.timedelta(seconds=seconds)
 
 
-def flow(settle: float = 0, settle_max: float = 0) -> Flow:
-    return Flow(dt.timedelta(seconds=settle), dt.timedelta(seconds=settle_max))
-
-
 def ended(generation: int, ending: runs.Ending | None = None, phase: Phase = Phase.CANCELLED) -> runs.Run:
     run = runs.opened("curate", "demand", generation, "quiet", NOON)
     return dataclasses.replace(run, phase=phase, ending=ending, ended_at=at(9))
@@ -32,7 +38,6 @@ def ended(generation: int, ending: runs.Ending | None = None, phase: Phase = Pha
 
 SUPERSEDED = runs.Ending(runs.EndingKind.SUPERSEDED, "superseded by generation 5")
 BUSY = dataclasses.replace(LANE, generation=5, slots=(4,))
-HELD = Collected(at(0), at(0))
 
 
 # -- what becomes of the lane --------------------------------------------------------------------------------------
@@ -77,3 +82,28 @@ def test_a_superseded_set_joins_the_next_runs_with_all_that_it_carried() -> None
 def test_a_run_that_succeeded_before_it_could_be_superseded_is_not_repeated() -> None:
     lane = freed(BUSY, ended(4, SUPERSEDED, Phase.SUCCEEDED))
     assert (lane.carried, lane.superseded) == ((), 0)
+
+
+def test_a_run_that_waits_for_a_person_holds_no_slot_and_is_queued_when_approved() -> None:
+    aside = set_aside(LANE)
+    assert (aside.generation, aside.slots, aside.pending, aside.fired) == (5, (), (4,), 4)
+    queued = approved(aside, 4)
+    assert (queued.pending, queued.queued) == ((), (4,))
+    assert (admitted(queued, 4).queued, admitted(queued, 4).slots) == ((), (4,))
+
+
+def test_a_set_that_failed_is_remembered_until_it_is_worked_on_again() -> None:
+    failed = freed(BUSY, ended(4, phase=Phase.FAILED))
+    assert failed.failed == (4,)
+    again = dataclasses.replace(ended(4), phase=Phase.QUEUED)
+    assert (reopened(failed, again).failed, reopened(failed, again).queued) == ((), (4,))
+    assert asked(failed, "ada", 4).failed == ()
+
+
+def test_a_run_that_its_guard_skipped_has_not_fired() -> None:
+    assert freed(handed_over(LANE), ended(4, phase=Phase.SKIPPED)).fired is None
+    assert freed(handed_over(LANE), ended(4, phase=Phase.FAILED)).fired == 4
+
+
+def test_a_route_may_let_superseded_sets_go() -> None:
+    assert freed(BUSY, ended(4, SUPERSEDED), carries=False).carried == ()
