@@ -11,11 +11,15 @@ JSON = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DatabricksRun:
-    """A Databricks run: `ended` is its termination code, `SUCCESS` or another, None while it is active."""
+    """A Databricks run: `ended` is its termination code, `SUCCESS` or another, None while it is active.
+
+    `kind` is the type of its termination, which also a code of a later release has.
+    """
 
     state: str
     ended: str | None = None
     message: str = ""
+    kind: str = ""
 
 
 class Databricks(Protocol):
@@ -25,7 +29,10 @@ class Databricks(Protocol):
         """The id of the one job of this name."""
 
     def run_now(self, job_id: int, token: str, parameters: Mapping[str, str]) -> int:
-        """The id of the one Databricks run of this token; it is started when there is none."""
+        """The id of the one Databricks run of this token; it is started when there is none.
+
+        Raises Gone when the run of the token was deleted.
+        """
 
     def run(self, run_id: int) -> tuple[DatabricksRun, str | None] | None:
         """A Databricks run and its page, None when it was deleted."""
@@ -55,12 +62,13 @@ class Submission:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AzureMLJob:
-    """An Azure ML job as the workspace shows it."""
+    """An Azure ML job as the workspace shows it; `error_codes` say why it has failed, the innermost first."""
 
     status: str
     url: str | None = None
-    error_code: str | None = None
+    error_codes: tuple[str, ...] = ()
     error: str = ""
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Jobs(Protocol):
@@ -70,7 +78,7 @@ class Jobs(Protocol):
         """A job, None when there is none."""
 
     def submit(self, submission: Submission) -> AzureMLJob:
-        """Submit a job, or adopt the one that already has the name."""
+        """Submit a job; answers the one that has the name: this one, or one that had it before."""
 
     def cancel(self, name: str) -> None:
         """Ask a job to stop."""

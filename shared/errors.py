@@ -7,6 +7,7 @@ SluiceError
 ├── Closed               the generation was handed over: absorb into the next one
 ├── Unavailable          repeat the same call later under the same token; its outcome may be unknown
 └── Refused              the backend will never accept this: nothing was started, give up
+    └── Gone             ... because it was started, and somebody has deleted it: a person must decide
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class Unavailable(SluiceError):
 
 class Refused(SluiceError):
     """The backend has refused the request for good (bad input, no permission); nothing was started."""
+
+
+class Gone(Refused):
+    """What the token or name stands for was started and has been deleted: whether its work is done nobody can tell."""

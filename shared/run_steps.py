@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared import manifests, requests, runs
+from shared import manifests, patience, requests, runs
 from shared.errors import NotFound, Refused, Unavailable
 from shared.events import Event, parse
 from shared.intake import IntakeLoop
@@ -38,10 +38,10 @@ class RunSteps:
         with self._world.telemetry.span(f"{run.route} {step}", run.correlation, facts):
             if step is Step.PREPARE:
                 return self._prepare(run, route, now)
-            if step is Step.START:
-                return self._start(run, route, now)
-            if step is Step.OBSERVE:
-                return self._observe(run, route, now)
+            if step in (Step.START, Step.OBSERVE):
+                ends = run.leased_until or now + runs.LEASE
+                with patience.until((ends - self._world.clock.now()).total_seconds()):
+                    return self._start(run, route, now) if step is Step.START else self._observe(run, route, now)
             if step is Step.CANCEL:
                 return runs.cancelling(run, route.timeout, now)
             if step is Step.RETRY:

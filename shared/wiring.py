@@ -140,8 +140,8 @@ def build(settings: Settings) -> App:
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
     return {
-        "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake),
-        "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models),
+        "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake, clock),
+        "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models, clock),
         "release": Release(
             Backends(
                 images=Deferred(lambda: _registry(settings)),

@@ -10,26 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.actions import absence
 from shared.backends import Jobs, RegisteredModels, Submission
-from shared.observations import Failure, Observation, Remote, Status
+from shared.errors import Refused
+from shared.failures import of_azure_ml
+from shared.observations import Observation, Remote, Status
+from shared.ports import Clock
 
 JSON = Mapping[str, Any]
-
-# Error codes of Azure ML that blame the platform; anything else is the work's own fault.
-TRANSIENT_CODES: frozenset[str] = frozenset(
-    {
-        "AllocationFailed",
-        "ComputeNodePreempted",
-        "InternalServerError",
-        "JobPreempted",
-        "NodePreempted",
-        "RequestThrottled",
-        "ServiceError",
-        "ServiceUnavailable",
-        "SystemError",
-        "TooManyRequests",
-    }
-)
 
 _ENDS: Mapping[str, Status] = {
     "Completed": Status.SUCCEEDED,
@@ -44,8 +32,8 @@ class AzureMLPipeline:
 
     exclusive = False
 
-    def __init__(self, jobs: Jobs, models: RegisteredModels) -> None:
-        self._jobs, self._models = jobs, models
+    def __init__(self, jobs: Jobs, models: RegisteredModels, clock: Clock) -> None:
+        self._jobs, self._models, self._clock = jobs, models, clock
 
     def faults(self, options: JSON) -> list[str]:
         """What is wrong with a route's options."""
@@ -61,7 +49,7 @@ class AzureMLPipeline:
         return wrong
 
     def start(self, request: JSON) -> Remote:
-        """Submit the Azure ML job of the request's token, or adopt it."""
+        """Submit the Azure ML job of the request's token, or adopt it: the tag `token` says that it is ours."""
         name = job_name(request["token"])
         options = request["options"]
         found = self._jobs.job(name) or self._jobs.submit(
@@ -74,23 +62,23 @@ class AzureMLPipeline:
                 tags={"run": request["run"], "correlation": request["correlation"], "token": request["token"]},
             )
         )
+        if found.tags.get("token") != request["token"]:
+            raise Refused(f"an Azure ML job {name} exists that this attempt has not submitted; it is left alone")
         return Remote(name, found.url)
 
-    def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:  # noqa: ARG002
+    def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:
         """The Azure ML job's state; when it has completed, with the model that it registered."""
         job = self._jobs.job(remote.id)
         if job is None:
-            reason = f"Azure ML job {remote.id} is gone: a person must decide whether to replay this"
-            return Observation(Status.FAILED, reason, Failure.PERMANENT)
+            return absence.missing(f"Azure ML job {remote.id}", request, progress, self._clock.now())
         status = _ENDS.get(job.status, Status.ACTIVE)
         reason = f"Azure ML job {remote.id} is {job.status}"
         if status is Status.ACTIVE:
-            return Observation(status, reason)
+            return Observation(status, reason, progress=absence.seen(progress))
         result: dict[str, Any] = {"azureml_job": remote.id}
         if status is Status.FAILED:
-            blamed = Failure.TRANSIENT if job.error_code in TRANSIENT_CODES else Failure.PERMANENT
-            told = ": ".join(part for part in (reason, job.error_code, job.error) if part)
-            return Observation(status, told, blamed, result=result)
+            told = ": ".join(part for part in (reason, *job.error_codes[:1], job.error) if part)
+            return Observation(status, told, of_azure_ml(job.error_codes), result=result)
         model = request["options"].get("model")
         if status is Status.SUCCEEDED and model:
             version = self._models.version_of(model, remote.id)

@@ -10,41 +10,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from shared.actions import absence
 from shared.backends import Databricks, DeltaLog
-from shared.errors import NotFound, Refused
+from shared.errors import Gone, NotFound, Refused
+from shared.failures import of_databricks
 from shared.observations import Failure, Observation, Remote, Status
+from shared.ports import Clock
 
 JSON = Mapping[str, Any]
-
-# Codes of runs.TerminationCode in the Jobs API 2.2 (databricks-sdk 0.156.0, service/jobs.py).  A code that is not
-# here is the work's own fault: the same input fails again.
-ENDINGS: Mapping[str, Failure] = dict.fromkeys(
-    (
-        "CLOUD_FAILURE",
-        "CLUSTER_ERROR",
-        "CLUSTER_REQUEST_LIMIT_EXCEEDED",
-        "DRIVER_ERROR",
-        "DRIVER_UNREACHABLE",
-        "INTERNAL_ERROR",
-        "MAX_CONCURRENT_RUNS_EXCEEDED",
-        "MAX_JOB_QUEUE_SIZE_EXCEEDED",
-        "MAX_SPARK_CONTEXTS_EXCEEDED",
-        "SKIPPED",
-        "WORKSPACE_RUN_LIMIT_EXCEEDED",
-    ),
-    Failure.TRANSIENT,
-) | {"TIMED_OUT": Failure.TIMEOUT}
-
-_CANCELLED = frozenset({"CANCELED", "USER_CANCELED"})
-
 
 class DatabricksJob:
     """The action `databricks_job`."""
 
     exclusive = False
 
-    def __init__(self, databricks: Databricks, lake: DeltaLog) -> None:
-        self._databricks, self._lake = databricks, lake
+    def __init__(self, databricks: Databricks, lake: DeltaLog, clock: Clock) -> None:
+        self._databricks, self._lake, self._clock = databricks, lake, clock
         self._jobs: dict[str, int] = {}
 
     def faults(self, options: JSON) -> list[str]:
@@ -63,26 +44,30 @@ class DatabricksJob:
         """Start the Databricks run of the request's token, or find it."""
         options = request["options"]
         parameters = {name: _text(value) for name, value in options.get("parameters", {}).items()}
-        run_id = self._run_now(options["job"], request["token"], parameters)
+        try:
+            run_id = self._run_now(options["job"], request["token"], parameters)
+        except Gone as error:
+            raise Refused(absence.deleted(f"the Databricks run of token {request['token']}", request)) from error
         found = self._databricks.run(run_id)
         return Remote(str(run_id), found[1] if found else None)
 
-    def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:  # noqa: ARG002
+    def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:
         """The Databricks run's state; when it has succeeded, with the version that it wrote."""
         found = self._databricks.run(int(remote.id))
         if found is None:
-            reason = f"Databricks run {remote.id} has been deleted: a person must decide whether to replay this"
-            return Observation(Status.FAILED, reason, Failure.PERMANENT)
+            return absence.missing(f"Databricks run {remote.id}", request, progress, self._clock.now())
         run, _ = found
         if run.ended is None:
-            return Observation(Status.ACTIVE, f"Databricks run {remote.id} is {run.state}")
+            return Observation(
+                Status.ACTIVE, f"Databricks run {remote.id} is {run.state}", progress=absence.seen(progress)
+            )
         reason = f"Databricks run {remote.id} ended with {run.ended}" + (f": {run.message}" if run.message else "")
-        result = {"databricks_run": remote.id}
-        if run.ended == "SUCCESS":
-            return self._succeeded(request, remote, result)
-        if run.ended in _CANCELLED:
-            return Observation(Status.CANCELLED, reason, result=result)
-        return Observation(Status.FAILED, reason, ENDINGS.get(run.ended, Failure.PERMANENT), result=result)
+        result, verdict = {"databricks_run": remote.id}, of_databricks(run.ended, run.kind)
+        if isinstance(verdict, Failure):
+            return Observation(Status.FAILED, reason, verdict, result=result)
+        if verdict is Status.SUCCEEDED:
+            return self._succeeded(request, remote, run.ended, result)
+        return Observation(verdict, reason, result=result)
 
     def cancel(self, request: JSON, remote: Remote) -> None:  # noqa: ARG002
         """Ask the Databricks run to stop."""
@@ -93,14 +78,16 @@ class DatabricksJob:
         job_id = self._jobs.setdefault(name, self._jobs.get(name) or self._databricks.job(name))
         try:
             return self._databricks.run_now(job_id, token, parameters)
+        except Gone:
+            raise
         except (NotFound, Refused):
             del self._jobs[name]
             if not known or self._databricks.job(name) == job_id:
                 raise
             return self._run_now(name, token, parameters)
 
-    def _succeeded(self, request: JSON, remote: Remote, result: dict[str, Any]) -> Observation:
-        said = f"Databricks run {remote.id} succeeded"
+    def _succeeded(self, request: JSON, remote: Remote, ended: str, result: dict[str, Any]) -> Observation:
+        said = f"Databricks run {remote.id} succeeded" + ("" if ended == "SUCCESS" else f" ({ended})")
         table = request["options"].get("result", {}).get("table")
         if not table:
             return Observation(Status.SUCCEEDED, said, result=result)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.pipeline import PipelineRequest
 from azure.identity import CredentialUnavailableError
 
+from shared import patience
+from shared.adapters.retry_after import retry_after
 from shared.errors import NotFound, Refused, SluiceError, Unavailable
+from shared.failures import of_call
+from shared.observations import Failure
 
-# 408, 429 and 5xx are the platform's trouble.  409 is Azure Resource Manager's word for "another operation is under
-# way on this", 423 for a lock: both pass.
-_PASSING = frozenset({408, 409, 423, 425, 429})
+_CONNECT, _READ = 5.0, 20.0
 
-PATIENCE: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1}
-"""How long one call of an SDK may take: by default it is three times five minutes, and the run would stand still."""
+
+def _in_time(request: PipelineRequest[Any]) -> None:
+    """Give a request no more time than its step has left."""
+    options = request.context.options
+    options["connection_timeout"] = patience.left(_CONNECT)
+    options["read_timeout"] = patience.left(_READ)
+
+
+PATIENCE: dict[str, Any] = {"retry_total": 0, "raw_request_hook": _in_time}
+"""How the SDKs' clients are made: by default a call takes three times five minutes, and sleeps as long as it is told to.
+
+Without retries an answer that was lost is seen as that, and a `PUT` is not sent twice behind our back.
+"""
 
 
 @contextmanager
@@ -35,23 +50,20 @@ def calling(what: str) -> Iterator[None]:
 
 
 def _translated(what: str, error: HttpResponseError) -> SluiceError:
-    status = error.status_code
+    status, code = error.status_code, _code(error)
     if status == 404:
         return NotFound(f"{what}: it does not exist")
-    if status is None or status in _PASSING or status >= 500:
-        return Unavailable(f"{what}: {status} {_line(error)}", retry_after=_retry_after(error))
+    if of_call(status, code) is Failure.TRANSIENT:
+        headers = getattr(error.response, "headers", None) or {}
+        wish = retry_after(headers, dt.datetime.now(dt.UTC))
+        return Unavailable(f"{what}: {status} {_line(error)}", retry_after=wish)
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return Refused(f"{what}: no permission ({status}): does the app's identity have the role? {_line(error)}")
     return Refused(f"{what}: refused ({status}): {_line(error)}")
 
 
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", None) or {}
-    for name, scale in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("Retry-After", 1.0)):
-        value = headers.get(name)
-        if value is not None and str(value).replace(".", "", 1).isdigit():
-            return float(value) / scale
-    return None
+def _code(error: HttpResponseError) -> str | None:
+    return getattr(getattr(error, "error", None), "code", None)
 
 
 def _line(error: Exception) -> str:

@@ -34,20 +34,22 @@ class AzureMLJobs:
             return None
         if found.status != "Failed":
             return found
-        code, message = self._history.error(name)
-        return dataclasses.replace(found, error_code=code, error=message)
+        codes, message = self._history.error(name)
+        return dataclasses.replace(found, error_codes=codes, error=message)
 
     def submit(self, submission: Submission) -> AzureMLJob:
-        """Submit a pipeline job of one registered component, or adopt the job that already has its name."""
+        """Submit a pipeline job of one registered component; answers the job that has its name, whoever made it."""
         component = self._component(submission.pipeline)
         try:
             with calling_azure_ml(f"Azure ML job {submission.name}"):
                 return _job(self._client.jobs.create_or_update(_pipeline_job(submission, component)))
+        except NotFound as error:
+            raise Refused(f"Azure ML job {submission.name} needs what does not exist: {error.__cause__}") from error
         except Refused:
-            adopted = self.job(submission.name)  # a job that exists and has moved on does not take the same PUT
-            if adopted is None:
+            taken = self.job(submission.name)  # a job that exists and has moved on does not take the same PUT
+            if taken is None:
                 raise
-            return adopted
+            return taken
 
     def cancel(self, name: str) -> None:
         """Ask a job to stop; does not wait for it."""
@@ -130,4 +132,4 @@ def _pipeline_job(submission: Submission, component: Component) -> Job:
 
 def _job(found: Job) -> AzureMLJob:
     studio = (found.services or {}).get("Studio")
-    return AzureMLJob(status=word(found.status), url=getattr(studio, "endpoint", None))
+    return AzureMLJob(status=word(found.status), url=getattr(studio, "endpoint", None), tags=found.tags or {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.clock import RealClock
 from databricks.sdk.core import Config
 from databricks.sdk.credentials_provider import CredentialsStrategy
 from databricks.sdk.errors import (
@@ -23,18 +25,37 @@ from databricks.sdk.errors import (
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import Run, RunNowResponse, RunResultState
 
+from shared import patience
 from shared.backends import DatabricksRun
-from shared.errors import Refused, SluiceError, Unavailable
+from shared.errors import Gone, Refused, SluiceError, Unavailable
 
 _AZURE_DATABRICKS = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"
 _PASSING = (TooManyRequests, TemporarilyUnavailable, InternalError, OperationTimeout, Aborted, AlreadyExists)
 
 _V1_RESULTS: Mapping[RunResultState, str] = {
     RunResultState.SUCCESS: "SUCCESS",
-    RunResultState.CANCELED: "CANCELED",
+    RunResultState.SUCCESS_WITH_FAILURES: "SUCCESS_WITH_FAILURES",
+    RunResultState.CANCELED: "USER_CANCELED",
+    RunResultState.UPSTREAM_CANCELED: "USER_CANCELED",
     RunResultState.TIMEDOUT: "TIMED_OUT",
     RunResultState.MAXIMUM_CONCURRENT_RUNS_REACHED: "MAX_CONCURRENT_RUNS_EXCEEDED",
+    RunResultState.DISABLED: "DISABLED",
+    RunResultState.EXCLUDED: "SKIPPED",
 }
+"""The termination code of a result that came without one."""
+
+
+class Once(RealClock):
+    """A clock by which the SDK never sleeps, and so never repeats a call: what it would sleep over is raised.
+
+    By itself it repeats 429, 503 and broken connections for as long as `Retry-After` says, and then forgets why.
+    """
+
+    def sleep(self, seconds: float) -> None:
+        """Raise the error that is being handled."""
+        error = sys.exception()
+        if error is not None:
+            raise error
 
 
 class AzureIdentity(CredentialsStrategy):
@@ -55,11 +76,12 @@ class AzureIdentity(CredentialsStrategy):
 class Workspace:
     """One Databricks workspace.
 
-    The SDK would block for five minutes on a dead host: `patience` seconds is how long a call may take.
+    The SDK would block for five minutes on a dead host: `seconds` is how long a connection, and then an answer, may
+    take; no call begins that could not be over before its step is.
     """
 
-    def __init__(self, host: str, credential: TokenCredential, *, patience: int = 15) -> None:
-        self._host, self._credential, self._patience = host, credential, patience
+    def __init__(self, host: str, credential: TokenCredential, *, seconds: float = 10.0) -> None:
+        self._host, self._credential, self._seconds = host, credential, seconds
         self._connected: WorkspaceClient | None = None
 
     @property
@@ -68,15 +90,15 @@ class Workspace:
             config = Config(
                 host=self._host,
                 credentials_strategy=AzureIdentity(self._credential),
-                retry_timeout_seconds=self._patience,
-                http_timeout_seconds=self._patience,
+                http_timeout_seconds=self._seconds,
+                clock=Once(),
             )
             self._connected = WorkspaceClient(config=config)
         return self._connected
 
     def job(self, name: str) -> int:
         """The id of the one job of this name."""
-        with _calling(f"Databricks job {name}"):
+        with self._calling(f"Databricks job {name}"):
             found = [
                 job.job_id
                 for job in self._client.jobs.list(name=name)
@@ -89,9 +111,17 @@ class Workspace:
         raise Refused(f"there are {len(found)} Databricks jobs named {name}, there must be one: {sorted(found)}")
 
     def run_now(self, job_id: int, token: str, parameters: Mapping[str, str]) -> int:
-        """The id of the one Databricks run of this token; it is started when there is none."""
-        with _calling(f"Databricks job {job_id}"):
-            started = self._client.jobs.run_now(job_id, idempotency_token=token, job_parameters=dict(parameters))
+        """The id of the one Databricks run of this token; it is started when there is none.
+
+        A run that was deleted still has its token: Databricks refuses it, in words that its API does not fix.
+        """
+        with self._calling(f"Databricks job {job_id}"):
+            try:
+                started = self._client.jobs.run_now(job_id, idempotency_token=token, job_parameters=dict(parameters))
+            except InvalidParameterValue as error:
+                if "delete" not in str(error).lower():
+                    raise
+                raise Gone(f"the Databricks run of token {token} was deleted: {error}") from error
         answer: RunNowResponse = started.response
         if answer.run_id is None:
             raise Unavailable(f"Databricks job {job_id}: the answer to run-now has no run_id")
@@ -99,7 +129,7 @@ class Workspace:
 
     def run(self, run_id: int) -> tuple[DatabricksRun, str | None] | None:
         """A Databricks run and its page, None when it was deleted."""
-        with _calling(f"Databricks run {run_id}"):
+        with self._calling(f"Databricks run {run_id}"):
             try:
                 found = self._client.jobs.get_run(run_id)
             except NotFound:
@@ -108,11 +138,26 @@ class Workspace:
 
     def cancel(self, run_id: int) -> None:
         """Ask a Databricks run to stop."""
-        with _calling(f"Databricks run {run_id}"):
+        with self._calling(f"Databricks run {run_id}"):
             try:
                 self._client.jobs.cancel_run(run_id)
             except (NotFound, InvalidParameterValue):  # it does not exist any more
                 return
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        try:
+            if patience.left(2 * self._seconds) < 2 * self._seconds:
+                raise Unavailable(f"{what}: the time of this step is used up; it goes on under the next lease")
+            yield
+        except SluiceError:
+            raise
+        except _PASSING as error:
+            raise Unavailable(f"{what}: {error}", retry_after=_retry_after(error)) from error
+        except DatabricksError as error:
+            raise Refused(f"{what}: Databricks refuses: {error}") from error
+        except (TimeoutError, OSError) as error:
+            raise Unavailable(f"{what}: the workspace could not be reached: {error}") from error
 
 
 def _run(found: Run) -> DatabricksRun:
@@ -121,31 +166,26 @@ def _run(found: Run) -> DatabricksRun:
     life_cycle = state.life_cycle_state.value if state and state.life_cycle_state else ""
     current = found.status.state.value if found.status and found.status.state else life_cycle
     message = (details.message if details else None) or (state.state_message if state else None) or ""
-    if "TERMINATED" not in (current, life_cycle) and life_cycle not in ("SKIPPED", "INTERNAL_ERROR"):
+    if "TERMINATED" not in (current, life_cycle) and life_cycle not in _ENDED:
         return DatabricksRun(current or "UNKNOWN", None, message)
-    result = state.result_state if state else None
-    code = details.code.value if details and details.code else None
-    if result is RunResultState.TIMEDOUT or code is None:  # a time-out has no code of its own
-        code = (_V1_RESULTS.get(result) if result else None) or _life(life_cycle)
-    return DatabricksRun(current, code, message)
+    kind = details.type.value if details and details.type else ""
+    return DatabricksRun(current, _code(found, life_cycle, kind), message, kind)
 
 
-def _life(life_cycle: str) -> str:
-    return life_cycle if life_cycle in ("SKIPPED", "INTERNAL_ERROR") else "RUN_EXECUTION_ERROR"
+_ENDED = ("SKIPPED", "INTERNAL_ERROR")
 
 
-@contextmanager
-def _calling(what: str) -> Iterator[None]:
-    try:
-        yield
-    except SluiceError:
-        raise
-    except _PASSING as error:
-        raise Unavailable(f"{what}: {error}", retry_after=_retry_after(error)) from error
-    except DatabricksError as error:
-        raise Refused(f"{what}: Databricks refuses: {error}") from error
-    except (TimeoutError, OSError) as error:
-        raise Unavailable(f"{what}: the workspace could not be reached: {error}") from error
+def _code(found: Run, life_cycle: str, kind: str) -> str:
+    """The termination code; the SDK knows none that a later release has brought, and a time-out has none."""
+    details = found.status.termination_details if found.status else None
+    result = found.state.result_state if found.state else None
+    if details and details.code and result is not RunResultState.TIMEDOUT:
+        return details.code.value
+    if result in _V1_RESULTS:
+        return _V1_RESULTS[result]
+    if life_cycle in _ENDED:
+        return life_cycle
+    return f"UNKNOWN_{kind}" if kind else "RUN_EXECUTION_ERROR"
 
 
 def _retry_after(error: Any) -> float | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 
 import requests
 
+from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
 from shared.release_backends import Answer
 
 _PATIENCE = (5.0, 60.0)  # seconds to connect, and between two bytes of the answer
+_BUSY = frozenset({408, 429, 502, 503, 504})  # 424 is an answer: the model itself has failed
 
 
 class Scoring:
@@ -34,6 +37,7 @@ class Scoring:
             answer = requests.request(method, url, data=body, headers=headers, timeout=_PATIENCE)
         except requests.RequestException as error:
             raise Unavailable(f"{url} does not answer: {error}") from error
-        if answer.status_code in (502, 503, 504):
-            raise Unavailable(f"{url} answers {answer.status_code}: {answer.text[:200]}")
+        if answer.status_code in _BUSY:
+            wish = retry_after(answer.headers, dt.datetime.now(dt.UTC))
+            raise Unavailable(f"{url} answers {answer.status_code}: {answer.text[:200]}", retry_after=wish)
         return Answer(answer.status_code, answer.content, time.perf_counter() - began)

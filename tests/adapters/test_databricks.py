@@ -62,7 +62,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         return stop
 
     with running(start):
-        workspace = Workspace(cloud.url("databricks"), Identity(), patience=5)
+        workspace = Workspace(cloud.url("databricks"), Identity(), seconds=5)
         publish(workspace)
         yield workspace
 
@@ -136,6 +136,6 @@ def test_a_deleted_databricks_run_is_none_and_its_token_is_refused(workspace: Wo
 
 
 def test_a_workspace_that_does_not_answer_is_unavailable_soon() -> None:
-    dead = Workspace(f"http://127.0.0.1:{ports.choose({})['databricks']}", Identity(), patience=1)
+    dead = Workspace(f"http://127.0.0.1:{ports.choose({})['databricks']}", Identity(), seconds=1)
     with pytest.raises(Unavailable):
         dead.job("curate")

@@ -9,8 +9,9 @@ import pytest
 
 from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.backends import AzureMLJob, Submission
-from shared.errors import Unavailable
+from shared.errors import Refused, Unavailable
 from shared.observations import Failure, Observation, Remote, Status
+from tests.unit.worlds import SetClock
 
 NAME = "sluice-" + "a" * 32
 
@@ -28,7 +29,7 @@ class Jobs:
 
     def submit(self, submission: Submission) -> AzureMLJob:
         self.submitted.append(submission)
-        found = self.jobs.setdefault(submission.name, AzureMLJob("NotStarted", "http://studio"))
+        found = self.jobs.setdefault(submission.name, AzureMLJob("NotStarted", "http://studio", tags=submission.tags))
         if self.lost:
             raise Unavailable("the answer was lost")
         return found
@@ -40,6 +41,10 @@ class Jobs:
 class Models:
     def version_of(self, name: str, azureml_job: str) -> str | None:
         return "3" if (name, azureml_job) == ("demand-forecast", NAME) else None
+
+
+def made(jobs: Jobs, clock: SetClock | None = None) -> AzureMLPipeline:
+    return AzureMLPipeline(jobs, Models(), clock or SetClock())
 
 
 def request(**options: Any) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def request(**options: Any) -> dict[str, Any]:
 
 def test_one_token_is_one_azureml_job_also_when_the_answer_is_lost() -> None:
     jobs = Jobs(lost=True)
-    action = AzureMLPipeline(jobs, Models())
+    action = made(jobs)
     with pytest.raises(Unavailable):
         action.start(request())
     jobs.lost = False
@@ -66,7 +71,7 @@ def test_one_token_is_one_azureml_job_also_when_the_answer_is_lost() -> None:
 
 def test_the_job_is_told_where_it_belongs() -> None:
     jobs = Jobs()
-    AzureMLPipeline(jobs, Models()).start(request())
+    made(jobs).start(request())
     sent = jobs.submitted[0]
     assert sent.tags == {"run": "train-1-1", "correlation": "chain", "token": "a" * 64}
     assert sent.inputs == {"gold_version": 7}
@@ -84,16 +89,18 @@ def test_a_pipeline_that_registers_nothing_may_succeed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "failure"),
+    ("codes", "failure"),
     [
-        ("ServiceUnavailable", Failure.TRANSIENT),
-        ("NodePreempted", Failure.TRANSIENT),
-        ("UserError", Failure.PERMANENT),
-        (None, Failure.PERMANENT),
+        (("ServiceUnavailable", "ServiceError"), Failure.TRANSIENT),
+        (("SomethingNew", "ServiceError"), Failure.TRANSIENT),
+        (("NodePreempted", "UserError"), Failure.TRANSIENT),
+        (("UserError",), Failure.PERMANENT),
+        (("SomethingNew",), Failure.PERMANENT),
+        ((), Failure.PERMANENT),
     ],
 )
-def test_the_error_code_says_whether_another_attempt_helps(code: str | None, failure: Failure) -> None:
-    seen = observe(AzureMLJob("Failed", error_code=code, error="seasonal naive is not beaten"))
+def test_the_innermost_known_code_says_whether_another_attempt_helps(codes: tuple[str, ...], failure: Failure) -> None:
+    seen = observe(AzureMLJob("Failed", error_codes=codes, error="seasonal naive is not beaten"))
     assert (seen.status, seen.failure) == (Status.FAILED, failure)
     assert seen.reason.endswith("seasonal naive is not beaten")
 
@@ -106,21 +113,39 @@ def test_any_status_that_is_no_end_is_active(status: str) -> None:
     assert observe(AzureMLJob(status)).status is Status.ACTIVE
 
 
-def test_a_job_that_is_gone_is_for_a_person_to_decide() -> None:
-    seen = AzureMLPipeline(Jobs(), Models()).observe(request(), Remote(NAME), {})
+def test_a_job_of_this_name_is_adopted_when_its_tag_says_that_it_is_ours() -> None:
+    jobs = Jobs({NAME: AzureMLJob("Running", "http://studio", tags={"token": "a" * 64})})
+    assert made(jobs).start(request()) == Remote(NAME, "http://studio")
+    assert jobs.submitted == []
+
+
+def test_a_job_of_this_name_that_is_not_ours_is_left_alone() -> None:
+    jobs = Jobs({NAME: AzureMLJob("Running", "http://studio", tags={"token": "b" * 64})})
+    with pytest.raises(Refused, match="exists that this attempt has not submitted; it is left alone"):
+        made(jobs).start(request())
+
+
+def test_a_job_that_stays_away_for_the_length_of_a_lease_is_for_a_person_to_decide() -> None:
+    clock = SetClock()
+    action = made(Jobs(), clock)
+    missed = action.observe(request(), Remote(NAME), {})
+    assert missed.status is Status.ACTIVE
+    assert missed.progress
+    clock.pass_(60)
+    seen = action.observe(request(), Remote(NAME), missed.progress)
     assert (seen.status, seen.failure) == (Status.FAILED, Failure.PERMANENT)
-    assert "a person must decide" in seen.reason
+    assert "a person must look; if it is not, `sluice retry train-1-1` does it again" in seen.reason
 
 
 def test_cancel_stops_the_job() -> None:
-    action = AzureMLPipeline(Jobs(), Models())
+    action = made(Jobs())
     remote = action.start(request())
     action.cancel(request(), remote)
     assert action.observe(request(), remote, {}).status is Status.CANCELLED
 
 
 def test_the_faults_of_options_name_the_option() -> None:
-    action = AzureMLPipeline(Jobs(), Models())
+    action = made(Jobs())
     assert action.faults(request()["options"]) == []
     faults = action.faults({"pipeline": "", "compute": 1, "inputs": 3, "speed": 1})
     for name in ("pipeline", "experiment", "compute", "inputs", "speed"):
@@ -129,7 +154,7 @@ def test_the_faults_of_options_name_the_option() -> None:
 
 def observe(job: AzureMLJob, **options: Any) -> Observation:
     jobs = Jobs()
-    action = AzureMLPipeline(jobs, Models())
+    action = made(jobs)
     remote = action.start(request(**options))
     jobs.jobs[NAME] = job
     return action.observe(request(**options), remote, {})
