@@ -1,7 +1,7 @@
 """Faults on demand: rules posted to `/_faults` on a service's port, each used up after `count` uses.
 
 A rule is a JSON object.  For requests: `method` and `path` (a regular expression) choose, and `delay` (seconds),
-`status` with `retry_after`, or `lose_response` (the effect happens, the answer does not arrive) say what happens.  For
+`status` with `retry_after` or any `headers`, or `lose_response` (the effect happens, the answer does not arrive) say what happens.  For
 Event Grid's deliveries: `delivery` is `duplicate`, `late` (with `delay`), `reorder`, `lose_response` or `drop` (the
 attempt never arrives), and `match` is a regular expression over "<event type> <subject>".
 """
@@ -29,6 +29,7 @@ class Rule:
     delay: float = 0.0
     status: int = 0
     retry_after: float | None = None
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
     lose_response: bool = False
     delivery: str = ""
     match: str = ""
@@ -54,7 +55,9 @@ class Rule:
 
     def answer(self) -> web.Response:
         """The failure that the caller sees instead of the service's answer."""
-        headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
+        headers = dict(self.headers)
+        if self.retry_after is not None:
+            headers["Retry-After"] = f"{self.retry_after:g}"
         error = {"error": {"code": "InjectedFault", "message": f"fault rule: status {self.status}"}}
         return web.json_response(error, status=self.status, headers=headers)
 

@@ -7,7 +7,8 @@ run (`lanes`); the set of a generation is written down (`manifests`) and its run
 words for an error mean, and `patience` how long their calls may take.  A release is the run that takes an image to production: `releases` is
 the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`, by `release_verdicts`.
 
-`control_plane` is the only orchestration: receive, wake, advance, sweep.  It reaches the world through `ports`; the
+`control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
+backends say of their ends.  It reaches the world through `ports`; the
 actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`.
 `operations` is what operators can ask and do, `explanation` their why, `telemetry` the seam to Application Insights;
 `errors` says what a caller should do about a failure.

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from shared import flow, lanes, runs
+from shared import early_rings, flow, lanes, runs
 from shared.commands import Commands
 from shared.errors import Conflict, Unavailable
 from shared.flow import Admit, Decision, Start
@@ -42,13 +42,17 @@ class ControlPlane:
     def __init__(self, *, routes: Routes, intake: IntakeLoop, world: World) -> None:
         self._routes, self._intake, self._world = routes, intake, world
         self._steps, self._places = RunSteps(intake, world), Places(world)
+        self._early = early_rings.EarlyRings(world)
         self.commands = Commands(routes=routes, world=world)
 
     # -- receive ---------------------------------------------------------------------------------------------------
 
     async def receive(self, origin: str, payloads: Sequence[str | bytes]) -> list[Receipt]:
         """Take in raw deliveries.  Raises Unavailable when the sender must send again."""
-        return await asyncio.wrap_future(self._intake.submit(origin, payloads))
+        receipts = await asyncio.wrap_future(self._intake.submit(origin, payloads))
+        if early_rings.worth_hearing(payloads):
+            await asyncio.to_thread(self._early.hear, payloads)
+        return receipts
 
     # -- wake ------------------------------------------------------------------------------------------------------
 

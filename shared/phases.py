@@ -52,6 +52,7 @@ MOVES: Mapping[str, frozenset[Phase]] = {
     "refused": frozenset({Phase.PREPARING, Phase.STARTING, Phase.RUNNING}),
     "observed": frozenset({Phase.RUNNING}),
     "unobserved": frozenset({Phase.RUNNING}),
+    "hastened": frozenset({Phase.RUNNING}),
     "cancelling": frozenset({Phase.RUNNING}),
     "ended early": frozenset(Phase) - _FINAL,
     "passed over": frozenset({Phase.PREPARING}),

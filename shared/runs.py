@@ -235,6 +235,12 @@ def unobserved(run: Run, reason: str, now: dt.datetime, retry_after: float | Non
     return dataclasses.replace(run, reason=f"state unknown: {reason}", next_at=now + pause)
 
 
+def hastened(run: Run, now: dt.datetime) -> Run:
+    """Somebody says that the attempt has ended: look now, not when the pause is over."""
+    _check(run, "hastened")
+    return dataclasses.replace(run, next_at=min(run.next_at, now))
+
+
 def cancelling(run: Run, timeout: dt.timedelta, now: dt.datetime) -> Run:
     """It has taken longer than the route allows: cancel it, and hold the slot until the backend says that it ended."""
     _check(run, "cancelling")

@@ -91,6 +91,7 @@ class Workspace:
                 host=self._host,
                 credentials_strategy=AzureIdentity(self._credential),
                 http_timeout_seconds=self._seconds,
+                retry_timeout_seconds=1,  # for the constructor's own call, which does not go by the clock
                 clock=Once(),
             )
             self._connected = WorkspaceClient(config=config)

@@ -11,10 +11,15 @@ from azure.ai.ml.entities import Model
 from azure.identity import ManagedIdentityCredential
 
 from localcloud.cloud import RESOURCE_GROUP, SUBSCRIPTION, WORKSPACE, Cloud
+from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.adapters.azureml import AzureML, open_workspace
 from shared.adapters.azureml_client import connect
 from shared.backends import AzureMLJob, Submission
-from shared.errors import Refused
+from shared.errors import Refused, Unavailable
+from shared.failures import of_azure_ml
+from shared.observations import Failure
+from shared.phases import Phase
+from tests.adapters.flight import cancelled_in_flight, fault, faults_left, flying
 from tests.localcloud.running import eventually
 
 STEP = """
@@ -113,7 +118,8 @@ def test_a_failed_job_tells_what_failed(workspace: AzureML) -> None:
     workspace.jobs.submit(submission("words-3", "bad"))
     failed = ended(workspace, "words-3")
     assert failed.status == "Failed"
-    assert failed.error_code == "UserError"
+    assert failed.error_codes == ("UserError",)
+    assert of_azure_ml(failed.error_codes) is Failure.PERMANENT
     assert "seasonal naive is not beaten" in failed.error
 
 
@@ -145,3 +151,92 @@ def test_models_are_found_by_version_and_by_the_job_that_registered_them(workspa
     assert workspace.models.version_of("words", "words-0") == "1"
     assert workspace.models.version_of("words", "words-9") is None
     assert workspace.models.version_of("nothing", "words-0") is None
+
+
+# -- calls that are not answered as they should be ------------------------------------------------------------------
+
+
+def created(cloud: Cloud, name: str) -> int:
+    return [row["name"] for row in cloud.records("azure_ml", "job_created")].count(name)
+
+
+def test_a_submission_whose_answer_was_lost_is_seen_at_once_and_the_same_name_finds_the_job(
+    workspace: AzureML, cloud: Cloud
+) -> None:
+    fault(cloud, "arm", {"method": "PUT", "path": "/jobs/words-6$", "lose_response": True})
+    with pytest.raises(Unavailable):
+        workspace.jobs.submit(submission("words-6", "hello"))
+    assert created(cloud, "words-6") == 1
+    found = workspace.jobs.job("words-6")
+    assert found
+    assert found.tags["run"] == "train-1-1"
+
+
+def test_a_submission_that_needs_what_does_not_exist_is_refused(workspace: AzureML, cloud: Cloud) -> None:
+    fault(cloud, "arm", {"method": "PUT", "path": "/jobs/words-9$", "status": 404})
+    with pytest.raises(Refused, match="Azure ML job words-9 needs what does not exist"):
+        workspace.jobs.submit(submission("words-9", "hello"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "wish"),
+    [
+        ({"Retry-After": "40"}, 40.0),
+        ({"Retry-After": "Wed, 25 Nov 2026 00:00:00 GMT"}, 0.0),
+        ({"retry-after-ms": "250"}, 0.25),
+    ],
+)
+def test_the_client_does_not_sleep_over_a_throttled_call_but_says_for_how_long(
+    workspace: AzureML, cloud: Cloud, headers: dict[str, str], wish: float
+) -> None:
+    fault(cloud, "arm", {"method": "GET", "path": "/jobs/words-7$", "status": 429, "headers": headers})
+    with pytest.raises(Unavailable) as caught:
+        workspace.jobs.job("words-7")
+    assert caught.value.retry_after == wish
+    assert workspace.jobs.job("words-7") is None
+
+
+def test_why_a_job_failed_is_asked_again_when_the_history_does_not_answer(workspace: AzureML, cloud: Cloud) -> None:
+    workspace.jobs.submit(submission("words-8", "bad"))
+    assert ended(workspace, "words-8").error_codes
+    fault(cloud, "arm", {"path": "/runs/words-8/details$", "status": 503, "retry_after": 9})
+    with pytest.raises(Unavailable, match="run history") as caught:
+        workspace.jobs.job("words-8")
+    assert caught.value.retry_after == 9.0
+
+
+LATE = 3.0
+PUT = {"method": "PUT", "path": "/jobs/sluice-"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param([PUT | {"lose_response": True}, PUT | {"status": 503}], id="the answer is lost after the effect"),
+        pytest.param([PUT | {"delay": LATE}], id="the answer takes its time"),
+    ],
+)
+def test_a_cancel_while_the_start_is_in_flight_leaves_no_job_alive(
+    workspace: AzureML, cloud: Cloud, rules: list[dict[str, object]]
+) -> None:
+    options = {
+        "pipeline": "words@latest",
+        "experiment": "words",
+        "compute": "cpu-cluster",
+        "inputs": {"word": "slow", "number": 7},
+    }
+
+    def make(clock: object) -> AzureMLPipeline:
+        return AzureMLPipeline(workspace.jobs, workspace.models, clock)  # type: ignore[arg-type]
+
+    before = len(cloud.records("azure_ml", "job_created"))
+    with flying("azureml_pipeline", make, options) as flight:
+        fault(cloud, "arm", *rules)
+        run = cancelled_in_flight(flight, lambda: faults_left(cloud, "arm") < len(rules))
+    assert run.phase is Phase.CANCELLED, run.history
+    assert run.remote
+    made = cloud.records("azure_ml", "job_created")[before:]
+    assert [row["name"] for row in made] == [run.remote.id]
+    last = workspace.jobs.job(run.remote.id)
+    assert last
+    assert last.status == "Canceled"

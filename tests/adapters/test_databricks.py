@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,10 +16,15 @@ from localcloud import ports
 from localcloud.cloud import Cloud
 from localcloud.databricks import Databricks
 from localcloud.environments import Environments
+from localcloud.faults import Faults
 from localcloud.processes import Processes
+from shared import patience
+from shared.actions.databricks_job import DatabricksJob
 from shared.adapters.databricks import Workspace
 from shared.backends import DatabricksRun
-from shared.errors import Refused, Unavailable
+from shared.errors import Gone, Refused, Unavailable
+from shared.phases import Phase
+from tests.adapters.flight import cancelled_in_flight, fault, faults_left, flying
 from tests.localcloud.running import Stop, eventually, running
 
 PROGRAM = """
@@ -39,16 +45,21 @@ class Identity:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    cloud = Cloud("databricks", ports.choose({}), tmp_path_factory.mktemp("cloud"))
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Cloud:
+    return Cloud("databricks", ports.choose({}), tmp_path_factory.mktemp("cloud"))
+
+
+@pytest.fixture(scope="module")
+def workspace(cloud: Cloud) -> Iterator[Workspace]:
     runtime = cloud.root / "runtime.txt"
     runtime.write_text("# nothing but Python\n")
 
     async def start() -> Stop:
         processes = Processes(cloud.home)
         service = Databricks(cloud, Environments(cloud.root / ".envs"), processes, runtime=runtime)
-        app = web.Application()
-        app.add_routes(service.routes())
+        faults = Faults()
+        app = web.Application(middlewares=[faults.middleware])
+        app.add_routes([*service.routes(), *faults.routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", cloud.ports["databricks"]).start()
@@ -131,7 +142,7 @@ def test_a_deleted_databricks_run_is_none_and_its_token_is_refused(workspace: Wo
     workspace._client.jobs.delete_run(run)
     assert workspace.run(run) is None
     workspace.cancel(run)
-    with pytest.raises(Refused, match="deleted"):
+    with pytest.raises(Gone, match="token-5 was deleted"):
         workspace.run_now(job, "token-5", {})
 
 
@@ -139,3 +150,81 @@ def test_a_workspace_that_does_not_answer_is_unavailable_soon() -> None:
     dead = Workspace(f"http://127.0.0.1:{ports.choose({})['databricks']}", Identity(), seconds=1)
     with pytest.raises(Unavailable):
         dead.job("curate")
+    with pytest.raises(Unavailable):
+        dead.run_now(1, "token", {})
+
+
+START = {"method": "POST", "path": "run-now$"}
+
+
+def started(cloud: Cloud, token: str, action: str = "run_started") -> int:
+    return [row["token"] for row in cloud.records("databricks", action)].count(token)
+
+
+def test_an_answer_that_was_lost_is_seen_at_once_and_the_same_token_adopts_the_run(
+    workspace: Workspace, cloud: Cloud
+) -> None:
+    job = workspace.job("curate")
+    fault(cloud, "databricks", START | {"lose_response": True})
+    with pytest.raises(Unavailable, match="could not be reached"):
+        workspace.run_now(job, "token-6", {})
+    assert (started(cloud, "token-6"), started(cloud, "token-6", "run_joined")) == (1, 0)
+    workspace.run_now(job, "token-6", {})
+    assert (started(cloud, "token-6"), started(cloud, "token-6", "run_joined")) == (1, 1)
+
+
+@pytest.mark.parametrize(("status", "wish"), [(429, 40), (503, 7)])
+def test_the_client_does_not_sleep_over_a_throttled_call_but_says_for_how_long(
+    workspace: Workspace, cloud: Cloud, status: int, wish: int
+) -> None:
+    job = workspace.job("curate")
+    fault(cloud, "databricks", START | {"status": status, "retry_after": wish})
+    with pytest.raises(Unavailable) as caught:
+        workspace.run_now(job, f"token-{status}", {})
+    assert caught.value.retry_after == wish
+    assert started(cloud, f"token-{status}") == 0
+
+
+def test_a_server_that_fails_is_unavailable(workspace: Workspace, cloud: Cloud) -> None:
+    fault(cloud, "databricks", {"path": "runs/get", "status": 500})
+    with pytest.raises(Unavailable):
+        workspace.run(1)
+
+
+def test_no_call_begins_that_could_outlive_its_step(workspace: Workspace, cloud: Cloud) -> None:
+    job = workspace.job("curate")
+    with patience.until(patience.MARGIN + 9), pytest.raises(Unavailable, match="next lease"):
+        workspace.run_now(job, "token-7", {})
+    assert started(cloud, "token-7") == 0
+
+
+class NoLake:
+    def version_stamped(self, uri: str, user_metadata: str) -> int | None:
+        raise AssertionError(f"nobody asks for {user_metadata} in {uri}")
+
+
+LATE = 3.0
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param([START | {"lose_response": True}, START | {"status": 429}], id="the answer is lost after the effect"),
+        pytest.param([START | {"delay": LATE}], id="the effect comes after the client has given up"),
+    ],
+)
+def test_a_cancel_while_the_start_is_in_flight_leaves_no_databricks_run_alive(
+    workspace: Workspace, cloud: Cloud, rules: list[dict[str, Any]]
+) -> None:
+    hasty = Workspace(cloud.url("databricks"), Identity(), seconds=1)
+    hasty.job("curate")
+    before = len(cloud.records("databricks", "run_started"))
+    options = {"job": "curate", "parameters": {"mode": "slow"}}
+    with flying("databricks_job", lambda clock: DatabricksJob(hasty, NoLake(), clock), options) as flight:
+        fault(cloud, "databricks", *rules)
+        run = cancelled_in_flight(flight, lambda: faults_left(cloud, "databricks") < len(rules))
+    time.sleep(LATE)
+    assert run.phase is Phase.CANCELLED, run.history
+    assert len(cloud.records("databricks", "run_started")) == before + 1
+    assert started(cloud, run.request["token"], "run_joined") >= 1
+    assert list(workspace._client.jobs.list_runs(active_only=True)) == []

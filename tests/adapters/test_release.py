@@ -79,18 +79,16 @@ class World:
         )
         self.registry = Registry(cloud.url("registry"), credential, audience="https://management.azure.com")
         self.endpoints = workspace.endpoints
-        self.release = Release(
-            Backends(
-                images=self.registry,
-                models=workspace.models,
-                containers=self.containers,
-                endpoints=workspace.endpoints,
-                scoring=Scoring(),
-                lake=Lake(blobs),
-                golden=GoldenSet,
-            ),
-            SystemClock(),
+        self.backends = Backends(
+            images=self.registry,
+            models=workspace.models,
+            containers=self.containers,
+            endpoints=workspace.endpoints,
+            scoring=Scoring(),
+            lake=Lake(blobs),
+            golden=GoldenSet,
         )
+        self.release = Release(self.backends, SystemClock())
         if not blobs.get_container_client("golden").exists():
             blobs.create_container("golden")
         blobs.get_blob_client("golden", "golden.json").upload_blob(BODY, overwrite=True)

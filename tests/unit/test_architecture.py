@@ -21,7 +21,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TRIGGER_FILE, MEDIAN = 350
 
 WIRING = "shared.wiring"
 ORCHESTRATION = {"shared.control_plane", "shared.intake", "shared.operations", "shared.settings", "shared.route_file"}
-ORCHESTRATION |= {"shared.run_steps", "shared.world"}
+ORCHESTRATION |= {"shared.run_steps", "shared.world", "shared.early_rings"}
 FACES_SEE = {"shared.control_plane", "shared.operations", "shared.wiring", "shared.errors"}
 
 

@@ -92,6 +92,7 @@ DO: dict[str, Callable[[Run], Run]] = {
     "refused": lambda run: runs.refused(run, "bad input", at(9)),
     "observed": lambda run: runs.observed(run, ACTIVE, at(9), RETRY),
     "unobserved": lambda run: runs.unobserved(run, "no answer", at(9)),
+    "hastened": lambda run: runs.hastened(run, at(9)),
     "cancelling": lambda run: runs.cancelling(run, HOUR, at(9)),
     "retried": lambda run: runs.retried(run, {"token": "t2"}, at(9)),
     "told": runs.told,
@@ -103,7 +104,7 @@ LEADS_TO = {
     "decided": None, "reopened": Phase.QUEUED,
     "prepared": Phase.STARTING, "skipped": Phase.SKIPPED, "started": Phase.RUNNING, "unstarted": Phase.STARTING,
     "refused": Phase.FAILED, "observed": Phase.RUNNING, "unobserved": Phase.RUNNING, "cancelling": Phase.RUNNING,
-    "retried": Phase.STARTING, "told": None, "ended early": None, "passed over": Phase.SKIPPED,
+    "hastened": Phase.RUNNING, "retried": Phase.STARTING, "told": None, "ended early": None, "passed over": Phase.SKIPPED,
 }  # fmt: skip
 
 
