@@ -17,6 +17,7 @@ from typing import Any
 
 from chaos.evidence import Reader
 from chaos.hosts import VISIBILITY, Hosts
+from chaos.operator import Operator
 from chaos.town import Lander, Town, Weather
 from chaos.verdict import Verdict, judge
 from localcloud.cloud import ROOT
@@ -31,16 +32,17 @@ READ_THIS = (
 )
 
 
-def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> dict[str, Any]:
-    """Kill until it is enough, with everything else going wrong beside it; what was done."""
+def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> tuple[dict[str, Any], list[str]]:
+    """Kill until it is enough, with everything else going wrong beside it; what was done, and what was cancelled."""
     dice = random.Random(seed)
+    operator = Operator(hosts.all, ROUTES, random.Random(seed + 3))
     lander = Lander(town.cloud, 20, random.Random(seed + 1))
     weather = Weather(town.cloud, random.Random(seed + 2))
     stops = {kills * (part + 1) // 4 for part in range(3)} if kills < 100 else set(range(40, kills, 40))
     stopping: list[threading.Thread] = []
     began = time.monotonic()
-    lander.start()
-    weather.start()
+    for trouble in (lander, weather, operator):
+        trouble.start()
     while hosts.kills < kills:
         time.sleep(dice.uniform(0.3, 3.5))
         if not hosts.kill_one(dice):
@@ -54,10 +56,11 @@ def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> dict[str, Any]:
     ended = sum(1 for row in town.cloud.records("databricks", "run_ended"))
     for thread in stopping:
         thread.join()
+    operator.stop()
     lander.stop()
     weather.clear()
     storage = collections.Counter(re.findall(r"azurite died \(([^)]*)\)", town.said()))
-    return {
+    done = {
         "hosts killed (SIGKILL)": hosts.kills,
         "Azurite stopped (SIGTERM) and started": sum(storage.values()),
         "Azurite ended with": ", ".join(f"{how}: {count}" for how, count in storage.items()),
@@ -65,6 +68,7 @@ def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> dict[str, Any]:
         "Databricks runs ended while hosts were being killed": ended,
         "seconds of violence": round(lasted),
     }
+    return done, operator.cancelled
 
 
 def quiet(reader: Reader) -> float:
@@ -105,11 +109,12 @@ def run(given: argparse.Namespace) -> int:
         hosts = Hosts(cloud, ROUTES, given.hosts)
         hosts.start()
         town.subscribe(hosts.all)
-        done = {"seed": given.seed, "hosts": given.hosts, **violence(town, hosts, given.kills, given.seed)}
+        did, cancelled = violence(town, hosts, given.kills, given.seed)
+        done = {"seed": given.seed, "hosts": given.hosts, **did}
         hosts.wait()
-        reader = Reader(cloud)
+        reader = Reader(cloud, ROUTES)
         done["seconds until quiet"] = round(quiet(reader))
-        verdict = judge(reader.read())
+        verdict = judge(reader.read(cancelled))
         done["seconds in all"] = round(time.monotonic() - began)
         good = verdict.good
         report = {"good": good, "done": done, **dataclasses.asdict(verdict), "note": READ_THIS}

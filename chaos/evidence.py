@@ -6,8 +6,10 @@ import dataclasses
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from azure.data.tables import TableServiceClient
 from azure.storage.blob import ContainerClient
 from azure.storage.queue import QueueServiceClient
@@ -22,7 +24,11 @@ CONTAINER, DUE = "sluice", "sluicedue"
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """One reading of everything."""
+    """One reading of everything.
+
+    `cancelled` are the runs whose cancelling an operator was told has worked, `asked_to_cancel` all that were asked
+    for; `concurrency` is how many runs a lane of a route may have at work, 1 where it says nothing.
+    """
 
     published: Sequence[Row]
     delivered: Sequence[Row]
@@ -35,13 +41,17 @@ class Evidence:
     due: int
     poison: int
     poisoned: int
+    cancelled: Sequence[str] = ()
+    asked_to_cancel: Sequence[str] = ()
+    concurrency: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Reader:
-    """Reads the evidence of one cloud."""
+    """Reads the evidence of one cloud under these routes."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, routes: Path) -> None:
         self._cloud = cloud
+        self._routes = yaml.safe_load(routes.read_text(encoding="utf-8"))["routes"]
         connection = cloud.connection_string(STORE_ACCOUNT, STORE_KEY)
         self._container = ContainerClient.from_connection_string(connection, CONTAINER)
         self._due = TableServiceClient.from_connection_string(connection).get_table_client(DUE)
@@ -57,10 +67,10 @@ class Reader:
 
     def busy(self) -> int:
         """Lanes that collect or run."""
-        return sum(1 for lane in self._ask("lanes") if lane["collecting"] or lane["running"])
+        return sum(1 for lane in ask(self._cloud, "lanes") if lane["collecting"] or lane["running"])
 
-    def read(self) -> Evidence:
-        """Everything, as it is now."""
+    def read(self, cancelled: Sequence[str] = ()) -> Evidence:
+        """Everything, as it is now; `cancelled` is what operators were told has worked."""
         records = self._cloud.records
         journal = list(self._lines("journal/"))
         return Evidence(
@@ -70,11 +80,14 @@ class Reader:
             databricks=records("databricks"),
             journal=[row for row in journal if row["kind"] == "delivery"],
             manifests=[json.loads(self._body(name)) for name in self._names("sets/")],
-            runs=self._ask("runs"),
-            lanes=self._ask("lanes"),
+            runs=ask(self._cloud, "runs"),
+            lanes=ask(self._cloud, "lanes"),
             due=self.due(),
             poison=sum(self._length(queue.name) for queue in self._queues.list_queues() if "poison" in queue.name),
             poisoned=sum(1 for row in journal if row["kind"] == "poison"),
+            cancelled=cancelled,
+            asked_to_cancel=[row["run"] for row in journal if row["kind"] == "cancel"],
+            concurrency={name: int(route.get("concurrency", 1)) for name, route in self._routes.items()},
         )
 
     def _length(self, queue: str) -> int:
@@ -90,10 +103,12 @@ class Reader:
     def _lines(self, prefix: str) -> list[Row]:
         return [json.loads(line) for name in self._names(prefix) for line in self._body(name).splitlines()]
 
-    def _ask(self, what: str) -> list[Row]:
-        keys = json.loads((self._cloud.home / "host" / "keys.json").read_text(encoding="utf-8"))
-        address = f"{self._cloud.url('functions')}/api/{what}"
-        request = urllib.request.Request(address, headers={"x-functions-key": keys["keys"]["host"]["default"]})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
-            found: list[Row] = json.load(answer)
-            return found
+
+def ask(cloud: Cloud, what: str) -> list[Row]:
+    """The answer of the app of one cloud to `GET /api/<what>`."""
+    keys = json.loads((cloud.home / "host" / "keys.json").read_text(encoding="utf-8"))
+    address = f"{cloud.url('functions')}/api/{what}"
+    request = urllib.request.Request(address, headers={"x-functions-key": keys["keys"]["host"]["default"]})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
+        found: list[Row] = json.load(answer)
+        return found

@@ -32,7 +32,7 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """Compare the backends' records with the journal."""
     lost, doubled = [], []
-    for found in (_events(evidence), _sets(evidence), _effects(evidence), _told(evidence)):
+    for found in (check(evidence) for check in (_events, _sets, _effects, _at_once, _told, _cancelled)):
         lost += found[0]
         doubled += found[1]
     return Verdict(sorted(lost), sorted(doubled), _left(evidence), _counts(evidence))
@@ -54,7 +54,7 @@ def _events(evidence: Evidence) -> Found:
         if (name, row["id"]) not in acknowledged
     ]
     lost += [f"Event Grid gave up event {row['id']}: {row['reason']}" for row in evidence.given_up]
-    return lost, []
+    return lost + ([] if evidence.delivered else ["nothing was delivered"]), []
 
 
 def _sets(evidence: Evidence) -> Found:
@@ -101,6 +101,47 @@ def _effects(evidence: Evidence) -> Found:
     return lost, doubled
 
 
+def _at_once(evidence: Evidence) -> Found:
+    """The next attempt begins when the last has ended, and no lane has more at work than its route allows."""
+    lanes = {run["run"]: (run["route"], run["key"]) for run in evidence.runs}
+    live: dict[str, str] = {}
+    doubled = []
+    for row in evidence.databricks:
+        if row["action"] == "run_ended":
+            live.pop(str(row["run_id"]), None)
+        if row["action"] != "run_started":
+            continue
+        name = row["parameters"]["run_id"]
+        doubled += [
+            f"run {name} began its next attempt while Databricks run {other} still worked"
+            for other, theirs in live.items()
+            if theirs == name
+        ]
+        live[str(row["run_id"])] = name
+        lane = lanes.get(name)
+        beside = {other for other in live.values() if lanes.get(other) == lane}
+        if lane and len(beside) > evidence.concurrency.get(lane[0], 1):
+            doubled.append(f"lane {lane[0]}/{lane[1]} had {len(beside)} runs at work at once")
+    return [], doubled
+
+
+def _cancelled(evidence: Evidence) -> Found:
+    """What an operator was told is cancelled has been, unless it was done already; nothing else has."""
+    phases = {run["run"]: run["phase"] for run in evidence.runs}
+    lost = [
+        f"run {name} was cancelled by an operator and is {phases.get(name)}"
+        for name in evidence.cancelled
+        if phases.get(name) not in ("cancelled", "succeeded")
+    ]
+    asked = {*evidence.cancelled, *evidence.asked_to_cancel}
+    lost += [
+        f"run {name} is cancelled and nobody asked for it"
+        for name, phase in phases.items()
+        if phase == "cancelled" and name not in asked
+    ]
+    return lost, []
+
+
 def _told(evidence: Evidence) -> Found:
     """Every manifest has its run, every run its manifest, and every final run one event of its own."""
     manifests = {manifest["run"] for manifest in evidence.manifests}
@@ -122,7 +163,15 @@ def _left(evidence: Evidence) -> list[str]:
     for lane in evidence.lanes:
         if lane["running"] or lane["collecting"]:
             left.append(f"lane {lane['route']}/{lane['key']} holds {lane['running']}, collects {lane['collecting']}")
+    live = {str(row["run_id"]): row["parameters"]["run_id"] for row in _rows(evidence, "run_started")}
+    for row in _rows(evidence, "run_ended"):
+        live.pop(str(row["run_id"]), None)
+    left += [f"Databricks run {number} of {name} still lives" for number, name in live.items()]
     return left + ([f"{evidence.due} rows are due"] if evidence.due else [])
+
+
+def _rows(evidence: Evidence, action: str) -> Iterable[Mapping[str, Any]]:
+    return (row for row in evidence.databricks if row["action"] == action)
 
 
 def _counts(evidence: Evidence) -> dict[str, Any]:
@@ -139,7 +188,9 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
         "manifests": len(evidence.manifests),
         **{f"runs: {name}": count for name, count in sorted(phases.items())},
         "runs with more than one attempt": retried,
+        "runs cancelled by an operator": len(evidence.cancelled),
         "Databricks runs started": actions["run_started"],
+        "Databricks runs cancelled": actions["cancel"],
         "starts repeated under the same token": actions["run_joined"],
         "wake-ups given up by the host after five tries": evidence.poisoned,
         "messages left in poison queues": evidence.poison,
