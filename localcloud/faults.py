@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+_SMALL = 1_000_000
 DELIVERIES = frozenset({"duplicate", "late", "reorder", "lose_response", "drop"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -120,6 +121,8 @@ class Faults:
             rule = self.take_request(request.method, request.path)
             if rule is None:
                 return await handler(request)
+            if rule.delay and (request.content_length or 0) < _SMALL:
+                await request.read()  # it has arrived: its effect comes also when the caller does not wait for it
             await asyncio.sleep(rule.delay)
             if rule.status:
                 return rule.answer()

@@ -22,7 +22,8 @@ TICK = 0.05
 
 
 def fault(cloud: Cloud, service: str, *rules: Mapping[str, Any]) -> None:
-    """Post fault rules to a service of the local cloud."""
+    """Post fault rules to a service of the local cloud, in place of those that are there."""
+    requests.delete(f"{cloud.url(service)}/_faults", timeout=10).raise_for_status()
     answer = requests.post(f"{cloud.url(service)}/_faults", json=list(rules), timeout=10)
     answer.raise_for_status()
 
