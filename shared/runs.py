@@ -195,7 +195,8 @@ def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None
         tried = f"it could not be started within {timeout}: {reason}; whether it exists is unknown, look for its token"
         return _end(run, Phase.FAILED, tried, now)
     pause = dt.timedelta(seconds=retry_after) if retry_after is not None else _pause(since, now)
-    return dataclasses.replace(run, reason=f"not started yet: {reason}", next_at=now + pause)
+    again = min(now + pause, since + timeout)  # what the backend wishes does not outlast what the route allows
+    return dataclasses.replace(run, reason=f"not started yet: {reason}", next_at=again)
 
 
 def refused(run: Run, reason: str, now: dt.datetime) -> Run:

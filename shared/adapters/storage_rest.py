@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import datetime as dt
 import email.utils
 import hashlib
 import hmac
@@ -27,6 +28,7 @@ import aiohttp
 from azure.core.exceptions import AzureError
 from yarl import URL
 
+from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
 from shared.settings import Storage
 
@@ -72,8 +74,7 @@ class Answer:
     @property
     def wait(self) -> float | None:
         """The service's own wish, in seconds, for how long to wait."""
-        told = self.headers.get("Retry-After", "")
-        return float(told) if told.isdecimal() else None
+        return retry_after(self.headers, dt.datetime.now(dt.UTC))
 
     def unavailable(self, what: str) -> Unavailable:
         """The error for an answer that nobody expects."""

@@ -204,6 +204,10 @@ def test_a_start_without_an_answer_is_repeated_under_the_same_request() -> None:
 
 def test_the_backends_own_wish_decides_when_to_repeat() -> None:
     assert runs.unstarted(starting(), "busy", at(5), 120.0, HOUR).next_at == at(125)
+
+
+def test_what_the_backend_wishes_does_not_outlast_the_time_to_start() -> None:
+    assert runs.unstarted(starting(), "busy", at(5), 86_400.0, HOUR).next_at == at(1) + HOUR
     assert runs.unobserved(running(), "busy", at(5), 90).next_at == at(95)
 
 
