@@ -1,9 +1,10 @@
 """Faults on demand: rules posted to `/_faults` on a service's port, each used up after `count` uses.
 
-A rule is a JSON object.  For requests: `method` and `path` (a regular expression) choose, and `delay` (seconds),
-`status` with `retry_after` or any `headers`, or `lose_response` (the effect happens, the answer does not arrive) say what happens.  For
-Event Grid's deliveries: `delivery` is `duplicate`, `late` (with `delay`), `reorder`, `lose_response` or `drop` (the
-attempt never arrives), and `match` is a regular expression over "<event type> <subject>".
+A rule is a JSON object.  For requests: `method` and `path` (a regular expression) choose, and `delay` (seconds until
+what has arrived takes effect), `status` with `retry_after` or any `headers`, or `lose_response` (the effect happens,
+the answer does not arrive) say what happens.  For Event Grid's deliveries: `delivery` is `duplicate`, `late` (with
+`delay`), `reorder`, `lose_response` or `drop` (the attempt never arrives), and `match` is a regular expression over
+"<event type> <subject>".
 """
 
 from __future__ import annotations

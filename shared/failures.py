@@ -72,7 +72,7 @@ AZURE_ML: Mapping[str, Failure] = {
     "ValidationError": _PERMANENT,
 }
 """Why an Azure ML job has failed: `error.code` of the run history, the innermost first.  Microsoft publishes the root
-codes (`UserError` blames the work, `ServiceError` and `SystemError` the platform) but no closed list of those inside."""
+codes (`UserError` blames the work, `ServiceError` and `SystemError` the platform), but no list of those inside."""
 
 HTTP: Mapping[int, Failure] = {
     400: _PERMANENT,
@@ -136,7 +136,7 @@ def of_azure_ml(codes: tuple[str, ...]) -> Failure:
 
 def of_call(status: int | None, code: str | None = None) -> Failure:
     """What to do about a call that was answered with this status and error code; no status is no answer."""
-    if code in ARM:
+    if code is not None and code in ARM:
         return ARM[code]
     if status is None:
         return _TRANSIENT

@@ -22,7 +22,9 @@ def missing(what: str, request: JSON, progress: JSON, now: dt.datetime) -> Obser
     """Active while it may still appear: for the length of a lease since it was first missed; then a person decides."""
     since = dt.datetime.fromisoformat(str(progress.get(_MISSED, now.isoformat())))
     if now < since + LEASE:
-        return Observation(Status.ACTIVE, f"{what} is not to be seen", progress={**progress, _MISSED: since.isoformat()})
+        return Observation(
+            Status.ACTIVE, f"{what} is not to be seen", progress={**progress, _MISSED: since.isoformat()}
+        )
     return Observation(Status.FAILED, deleted(what, request), Failure.PERMANENT)
 
 

@@ -19,6 +19,7 @@ from shared.ports import Clock
 
 JSON = Mapping[str, Any]
 
+
 class DatabricksJob:
     """The action `databricks_job`."""
 

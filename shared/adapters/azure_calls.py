@@ -28,7 +28,7 @@ def _in_time(request: PipelineRequest[Any]) -> None:
 
 
 PATIENCE: dict[str, Any] = {"retry_total": 0, "raw_request_hook": _in_time}
-"""How the SDKs' clients are made: by default a call takes three times five minutes, and sleeps as long as it is told to.
+"""How the SDKs' clients are made: by default a call takes three times five minutes, and sleeps as long as it is told.
 
 Without retries an answer that was lost is seen as that, and a `PUT` is not sent twice behind our back.
 """

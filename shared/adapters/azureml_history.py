@@ -51,9 +51,7 @@ class RunHistory:
         """The document at an address, empty where the history has none that we may see."""
         token = self._credential.get_token(self._scope).token
         try:
-            answer = requests.get(
-                url, headers={"Authorization": f"Bearer {token}"}, timeout=patience.left(_SECONDS)
-            )
+            answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=patience.left(_SECONDS))
         except requests.RequestException as error:
             raise Unavailable(f"the run history does not answer: {error}") from error
         if answer.ok:

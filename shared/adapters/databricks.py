@@ -51,7 +51,7 @@ class Once(RealClock):
     By itself it repeats 429, 503 and broken connections for as long as `Retry-After` says, and then forgets why.
     """
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:  # noqa: ARG002
         """Raise the error that is being handled."""
         error = sys.exception()
         if error is not None:
@@ -182,7 +182,7 @@ def _code(found: Run, life_cycle: str, kind: str) -> str:
     result = found.state.result_state if found.state else None
     if details and details.code and result is not RunResultState.TIMEDOUT:
         return details.code.value
-    if result in _V1_RESULTS:
+    if result is not None and result in _V1_RESULTS:
         return _V1_RESULTS[result]
     if life_cycle in _ENDED:
         return life_cycle

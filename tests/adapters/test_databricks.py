@@ -209,7 +209,9 @@ LATE = 3.0
 @pytest.mark.parametrize(
     "rules",
     [
-        pytest.param([START | {"lose_response": True}, START | {"status": 429}], id="the answer is lost after the effect"),
+        pytest.param(
+            [START | {"lose_response": True}, START | {"status": 429}], id="the answer is lost after the effect"
+        ),
         pytest.param([START | {"delay": LATE}], id="the effect comes after the client has given up"),
     ],
 )

@@ -13,12 +13,15 @@ from chaos.evidence import Evidence
 from chaos.verdict import judge
 
 
+LAST = ("lake-2", "e3")
+
+
 def identity(event: str) -> str:
     return f"identity-of-{event}"
 
 
 def good() -> Evidence:
-    """Two subscriptions; two sets of one lane, the first of which needed two attempts; a cancelled run; a guarded one."""
+    """Two subscriptions; two sets of one lane, the first with two attempts; a cancelled run; a guarded one."""
     events = ["e1", "e2", "e3", "e4", "e5"]
     lanes = {"e1": "a", "e2": "a", "e3": "a", "e4": "b", "e5": "c"}
     journal = [
@@ -113,7 +116,7 @@ def started(name: str, token: str, run_id: int = 99) -> dict[str, Any]:
 LOST: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an event that the journal has not": (lambda e: e["journal"].pop(0), "event e1 is not in the journal"),
     "an event never acknowledged to one subscription": (
-        lambda e: e.update(delivered=[row for row in e["delivered"] if (row["subscription"], row["id"]) != ("lake-2", "e3")]),
+        lambda e: [row.update(status=503) for row in e["delivered"] if (row["subscription"], row["id"]) == LAST],
         "event e3 was never acknowledged to lake-2",
     ),
     "an event only ever refused": (

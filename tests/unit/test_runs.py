@@ -104,7 +104,8 @@ LEADS_TO = {
     "decided": None, "reopened": Phase.QUEUED,
     "prepared": Phase.STARTING, "skipped": Phase.SKIPPED, "started": Phase.RUNNING, "unstarted": Phase.STARTING,
     "refused": Phase.FAILED, "observed": Phase.RUNNING, "unobserved": Phase.RUNNING, "cancelling": Phase.RUNNING,
-    "hastened": Phase.RUNNING, "retried": Phase.STARTING, "told": None, "ended early": None, "passed over": Phase.SKIPPED,
+    "hastened": Phase.RUNNING, "retried": Phase.STARTING, "told": None, "ended early": None,
+    "passed over": Phase.SKIPPED,
 }  # fmt: skip
 
 
