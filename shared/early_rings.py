@@ -15,20 +15,25 @@ from shared.events import Event, parse
 from shared.lanes import LaneKey
 from shared.phases import Phase
 from shared.ports import Ring
+from shared.release_facts import RUN_TAG
 from shared.runs import Run
 from shared.world import World
 
 _COMPLETED = "Microsoft.MachineLearningServices.RunCompleted"
 _CHANGED = "Microsoft.MachineLearningServices.RunStatusChanged"
-_WORD = "MachineLearningServices.Run"
+_DEPLOYED = "Microsoft.MachineLearningServices.ModelDeployed"
+_WORDS = ("MachineLearningServices.Run", "MachineLearningServices.ModelDeployed")
 _ENDS = frozenset({"Completed", "Failed", "Canceled"})
 
 
 def run_named(event: Event) -> str | None:
-    """The id of the run whose Azure ML job this event says has ended; None for any other event.
+    """The id of the run whose Azure ML job has ended, or whose deployment stands, by this event; None for any other.
 
     Steps of a pipeline raise the same events: only the job that the run has submitted carries its tags, and its name.
     """
+    if event.type == _DEPLOYED:
+        deployed = event.value(f"data.ServiceTags.{RUN_TAG}")
+        return deployed if isinstance(deployed, str) else None
     if event.type not in (_COMPLETED, _CHANGED):
         return None
     if event.type == _CHANGED and event.value("data.runStatus") not in _ENDS:
@@ -64,7 +69,10 @@ class EarlyRings:
             found = run and self._world.lanes.run(LaneKey(run.route, run.key), run.generation)
             if not found or found[0].phase is not Phase.RUNNING:
                 return
-            hastened = runs.hastened(found[0], self._world.clock.now())
+            now = self._world.clock.now()
+            if runs.lease_of_another(found[0], "", now):  # it is being looked at
+                return
+            hastened = runs.hastened(found[0], now)
             self._world.lanes.save_run(hastened, found[1])
             self._world.bells.ring_run(_ring_of(hastened))
         except Conflict:  # it is being looked at, or was moved on: then somebody is ahead of this event
@@ -74,7 +82,9 @@ class EarlyRings:
 
 
 def _may_name(payload: str | bytes) -> bool:
-    return _WORD.encode() in payload if isinstance(payload, bytes) else _WORD in payload
+    if isinstance(payload, bytes):
+        return any(word.encode() in payload for word in _WORDS)
+    return any(word in payload for word in _WORDS)
 
 
 def _ring_of(run: Run) -> Ring:

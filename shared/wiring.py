@@ -35,6 +35,9 @@ from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 
+TOKEN_PATIENCE: Mapping[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1}
+"""How long a token may take; by default an identity endpoint that hangs is waited for in minutes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class App:
@@ -166,14 +169,14 @@ def _guards(settings: Settings) -> Mapping[str, Guard]:
 def _credential() -> Any:
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    return DefaultAzureCredential(**TOKEN_PATIENCE)
 
 
 @functools.cache
 def _async_credential() -> Any:
     from azure.identity.aio import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    return DefaultAzureCredential(**TOKEN_PATIENCE)
 
 
 def _databricks(settings: Settings) -> Any:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.clock import RealClock
 from databricks.sdk.core import Config
@@ -157,7 +158,7 @@ class Workspace:
             raise Unavailable(f"{what}: {error}", retry_after=_retry_after(error)) from error
         except DatabricksError as error:
             raise Refused(f"{what}: Databricks refuses: {error}") from error
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, AzureError) as error:  # also: no token
             raise Unavailable(f"{what}: the workspace could not be reached: {error}") from error
 
 

@@ -12,7 +12,6 @@ import pytest
 from chaos.evidence import Evidence
 from chaos.verdict import judge
 
-
 LAST = ("lake-2", "e3")
 
 

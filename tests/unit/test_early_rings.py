@@ -15,6 +15,7 @@ import pytest
 
 from shared import early_rings, runs
 from shared.events import Event, parse
+from shared.lanes import LaneKey
 from shared.routing import Route
 from shared.phases import Phase
 from tests.unit.worlds import Backend, Flaky, Plan, Process, Stage, event
@@ -55,10 +56,17 @@ def test_the_end_of_a_job_names_its_run(payload: str) -> None:
     assert early_rings.worth_hearing([payload.encode()])
 
 
+def test_a_deployment_that_stands_names_the_release_that_asked_for_it() -> None:
+    payload = said("ModelDeployed", ServiceName="demand", ServiceTags={"sluice-run": "release-1-1"})
+    assert early_rings.run_named(read(payload)) == "release-1-1"
+    assert early_rings.worth_hearing([payload])
+
+
 @pytest.mark.parametrize(
     "payload",
     [
         said("RunStatusChanged", runStatus="Running"),
+        said("ModelDeployed", ServiceTags={"team": "water"}),
         said(runId=f"sluice-{TOKEN[:32]}_step"),
         said(runTags={}),
         said(runTags={"run": "train-1-1", "token": "d" * 64}),
@@ -143,6 +151,16 @@ def test_its_messages_do_not_multiply(stage: Stage) -> None:
     stage.drain(process)
     live = [ring for _, ring in stage.bells.runs if ring.number == stage.runs()[0].ring_no]
     assert len(live) == 1
+
+
+def test_a_run_that_is_being_looked_at_is_left_alone(stage: Stage) -> None:
+    process, token = working(stage)
+    (run,) = stage.runs()
+    found = stage.lanes.run(LaneKey(run.route, run.key), run.generation)
+    assert found
+    stage.lanes.save_run(runs.leased(run, "somebody", stage.clock.now()), found[1])
+    tell(process, stage, token)
+    assert stage.runs()[0].next_at == run.next_at
 
 
 def test_a_run_that_has_ended_is_left_alone(stage: Stage) -> None:
