@@ -44,8 +44,8 @@ def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> tuple[dict[str,
     for trouble in (lander, weather, operator):
         trouble.start()
     while hosts.kills < kills:
-        time.sleep(dice.uniform(0.3, 3.5))
         if not hosts.kill_one(dice):
+            time.sleep(0.2)
             continue
         if hosts.kills in stops:
             stopping.append(threading.Thread(target=town.restart_storage))
@@ -65,6 +65,7 @@ def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> tuple[dict[str,
         "Azurite stopped (SIGTERM) and started": sum(storage.values()),
         "Azurite ended with": ", ".join(f"{how}: {count}" for how, count in storage.items()),
         "commits landed": lander.landed,
+        "sluice retry of a cancelled run": len(operator.retried),
         "Databricks runs ended while hosts were being killed": ended,
         "seconds of violence": round(lasted),
     }

@@ -27,7 +27,8 @@ class Evidence:
     """One reading of everything.
 
     `cancelled` are the runs whose cancelling an operator was told has worked, `asked_to_cancel` all that were asked
-    for; `concurrency` is how many runs a lane of a route may have at work, 1 where it says nothing.
+    for; `concurrency` is how many runs a lane of a route may have at work, 1 where it says nothing, `limits` how many
+    all lanes of a route may have together.
     """
 
     published: Sequence[Row]
@@ -44,6 +45,7 @@ class Evidence:
     cancelled: Sequence[str] = ()
     asked_to_cancel: Sequence[str] = ()
     concurrency: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Reader:
@@ -88,6 +90,7 @@ class Reader:
             cancelled=cancelled,
             asked_to_cancel=[row["run"] for row in journal if row["kind"] == "cancel"],
             concurrency={name: int(route.get("concurrency", 1)) for name, route in self._routes.items()},
+            limits={name: int(route["limit"]) for name, route in self._routes.items() if "limit" in route},
         )
 
     def _length(self, queue: str) -> int:

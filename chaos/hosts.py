@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import subprocess
@@ -20,6 +21,8 @@ VISIBILITY = 5
 """Seconds until a killed host's queue messages come back here; the real host's lease is ten minutes."""
 
 _READY_WITHIN = 90.0
+_WORKS_FOR = 3.0
+"""A host is killed within so many seconds after it was seen to work, or it would die before it has begun to."""
 
 
 @dataclasses.dataclass
@@ -46,9 +49,20 @@ class Host:
 
     def serves(self) -> bool:
         """Whether it runs the app."""
-        request = urllib.request.Request(self.cloud.url("functions") + "/")
+        return self._answers("/", {})
+
+    def works(self) -> bool:
+        """Whether the app in it is put together and has reached its store: from then on it takes part in the work."""
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=2) as answer:
+            keys = json.loads((self.state / "keys.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return self._answers("/api/health", {"x-functions-key": keys["keys"]["host"]["default"]})
+
+    def _answers(self, path: str, headers: Mapping[str, str]) -> bool:
+        request = urllib.request.Request(self.cloud.url("functions") + path, headers=dict(headers))
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as answer:
                 return int(answer.status) == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -98,9 +112,10 @@ class Hosts:
             time.sleep(0.2)
 
     def kill_one(self, dice: random.Random) -> bool:
-        """Kill one of those that serve, and start it again; False when none serves at the moment."""
+        """Kill one of those that work, a moment later, and start it again; False when none works at the moment."""
         for host in dice.sample(self.all, k=len(self.all)):
-            if host.serves():
+            if host.works():
+                time.sleep(dice.uniform(0.0, _WORKS_FOR))
                 host.kill()
                 host.start()
                 return True

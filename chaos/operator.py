@@ -1,4 +1,4 @@
-"""A person who cancels runs in the middle of their work, with the product's own command."""
+"""A person who cancels runs in the middle of their work, and has some of them tried again, with the product's command."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ _WORKING = ("starting", "running")
 
 
 class Operator(threading.Thread):
-    """Cancels a run now and then; `cancelled` are those that the command said it has cancelled."""
+    """Cancels or retries a run now and then; `cancelled` are those that the command said it has cancelled."""
 
     def __init__(self, hosts: Sequence[Host], routes: Path, dice: random.Random) -> None:
         super().__init__(daemon=True)
         self._host, self._routes, self._dice = hosts[0], routes, dice
         self._done = threading.Event()
         self.cancelled: list[str] = []
+        self.retried: list[str] = []
 
     def run(self) -> None:
-        """Look, cancel one of those that work, wait."""
+        """Look, cancel one of those that work, or retry one that was cancelled, wait."""
         while not self._done.wait(self._dice.uniform(3.0, 12.0)):
-            working = [str(row["run"]) for row in self._runs() if row["route"] == _ROUTE and row["phase"] in _WORKING]
-            if working:
-                self._cancel(self._dice.choice(working))
+            runs = [row for row in self._runs() if row["route"] == _ROUTE]
+            working = [str(row["run"]) for row in runs if row["phase"] in _WORKING]
+            stopped = [str(row["run"]) for row in runs if row["phase"] == "cancelled"]
+            if stopped and self._dice.random() < 0.4:
+                self._say("retry", self._dice.choice(stopped), self.retried)
+            elif working:
+                self._say("cancel", self._dice.choice(working), self.cancelled)
 
     def stop(self) -> None:
         """Cancel no more, once the command at hand has answered."""
@@ -48,10 +53,10 @@ class Operator(threading.Thread):
         except (urllib.error.URLError, OSError, json.JSONDecodeError):
             return []
 
-    def _cancel(self, run: str) -> None:
-        """`sluice cancel RUN`; a refusal (it has ended, the store is away) is as good as none."""
-        command = [sys.executable, "-m", "console.main", "cancel", run, "--name", self._host.cloud.name]
+    def _say(self, word: str, run: str, done_to: list[str]) -> None:
+        """`sluice cancel RUN` or `sluice retry RUN`; a refusal (it has ended, the store is away) is as good as none."""
+        command = [sys.executable, "-m", "console.main", word, run, "--name", self._host.cloud.name]
         environment = os.environ | {"SLUICE_ROUTES": str(self._routes)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=100, check=False)
         if done.returncode == 0:
-            self.cancelled.append(run)
+            done_to.append(run)

@@ -102,7 +102,7 @@ def _effects(evidence: Evidence) -> Found:
 
 
 def _at_once(evidence: Evidence) -> Found:
-    """The next attempt begins when the last has ended, and no lane has more at work than its route allows."""
+    """The next attempt begins when the last has ended, and no lane and no route has more at work than it may."""
     lanes = {run["run"]: (run["route"], run["key"]) for run in evidence.runs}
     live: dict[str, str] = {}
     doubled = []
@@ -122,6 +122,9 @@ def _at_once(evidence: Evidence) -> Found:
         beside = {other for other in live.values() if lanes.get(other) == lane}
         if lane and len(beside) > evidence.concurrency.get(lane[0], 1):
             doubled.append(f"lane {lane[0]}/{lane[1]} had {len(beside)} runs at work at once")
+        of_route = {other for other in live.values() if lane and lanes.get(other, ("", ""))[0] == lane[0]}
+        if lane and len(of_route) > evidence.limits.get(lane[0], len(of_route)):
+            doubled.append(f"route {lane[0]} had {len(of_route)} runs at work at once")
     return [], doubled
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import requests
 
 from localcloud.cloud import Cloud
+from shared.phases import Phase
 from shared.ports import Action, Clock
 from shared.routing import Route
-from shared.phases import Phase
 from shared.runs import Run
 from tests.unit.worlds import Process, Stage, event
 

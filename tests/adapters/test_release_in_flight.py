@@ -10,8 +10,8 @@ from azure.identity import ManagedIdentityCredential
 from localcloud.cloud import Cloud
 from shared.actions.release import Release
 from shared.errors import Unavailable
-from shared.release_facts import Limits
 from shared.phases import Phase
+from shared.release_facts import Limits
 from tests.adapters.flight import fault, faults_left, flying
 from tests.adapters.test_release import World
 from tests.azurites import Azurite

@@ -102,6 +102,12 @@ def test_a_lane_may_have_as_many_runs_at_work_as_its_route_allows() -> None:
     assert judge(dataclasses.replace(planted(change), concurrency={"curate": 2})).good
 
 
+def test_a_route_has_no_more_runs_at_work_than_its_limit() -> None:
+    change, _ = DOUBLED["more runs of a lane at work than it may have"]
+    evidence = dataclasses.replace(planted(change), concurrency={"curate": 2}, limits={"curate": 1})
+    assert judge(evidence).doubled == ["route curate had 2 runs at work at once"]
+
+
 def test_good_evidence_is_good() -> None:
     verdict = judge(good())
     assert (verdict.lost, verdict.doubled, verdict.left) == ([], [], [])

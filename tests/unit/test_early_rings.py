@@ -16,8 +16,8 @@ import pytest
 from shared import early_rings, runs
 from shared.events import Event, parse
 from shared.lanes import LaneKey
-from shared.routing import Route
 from shared.phases import Phase
+from shared.routing import Route
 from tests.unit.worlds import Backend, Flaky, Plan, Process, Stage, event
 
 ROUTE = Route("train", frozenset({"A.B"}), "demand", "work", {}, timeout=dt.timedelta(hours=4))
