@@ -1,4 +1,4 @@
-"""A person who cancels runs in the middle of their work, and has some of them tried again, with the product's command."""
+"""A person who cancels runs in the middle of their work, and has some tried again, with the product's own command."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Flight:
         self._now()
 
     def cancel(self) -> str:
-        return self.process.control_plane.cancel(self.run.id)
+        return self.process.control_plane.commands.cancel(self.run.id)
 
     def go_on(self, until: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds

@@ -61,7 +61,7 @@ def test_every_call_for_a_run_ends_before_a_lease_would(exclusive: bool) -> None
     process = stage.process()
     while not backend.effects:
         stage.step(process)
-    process.control_plane.cancel(stage.runs()[0].id)
+    process.control_plane.commands.cancel(stage.runs()[0].id)
     stage.play()
     stage.close()
     assert set(backend.had) == {"start", "observe", "cancel"}
