@@ -47,7 +47,7 @@ def violence(town: Town, hosts: Hosts, kills: int, seed: int) -> tuple[dict[str,
         if not hosts.kill_one(dice):
             time.sleep(0.2)
             continue
-        if hosts.kills in stops:
+        if hosts.kills in stops and not any(thread.is_alive() for thread in stopping):
             stopping.append(threading.Thread(target=town.restart_storage))
             stopping[-1].start()
         if hosts.kills % 10 == 0:
