@@ -1,4 +1,4 @@
-"""The sweep: whatever should have moved and has not is rung again."""
+"""The timers: what has stalled is rung again; the id index is built and what is old leaves the lanes."""
 
 import logging
 
@@ -16,3 +16,13 @@ def sweep(timer: func.TimerRequest) -> None:
     rung = wiring.control_plane().sweep()
     if rung:
         logging.warning("the sweep rang %s that had stalled%s", rung, " (past due)" if timer.past_due else "")
+
+
+@blueprint.function_name("upkeep")
+@blueprint.timer_trigger(arg_name="timer", schedule="15 */5 * * * *", use_monitor=False)
+def upkeep(timer: func.TimerRequest) -> None:
+    """Every five minutes."""
+    kept = wiring.upkeep().tick()
+    if kept:
+        said = "%s deliveries indexed, %s segments merged, %s dedupe rows retired%s"
+        logging.info(said, kept.indexed, kept.merged, kept.retired, " (past due)" if timer.past_due else "")

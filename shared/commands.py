@@ -148,7 +148,7 @@ class Commands:
         self._world.bells.ring_run(Ring(LaneKey(run.route, run.key), run.generation, run.ring_no))
 
     def _named(self, run_id: str) -> tuple[Run, str]:
-        listed = next((run for run in self._world.lanes.all_runs() if run.id == run_id), None)
+        listed = self._world.lanes.named(run_id)
         found = self._world.lanes.run(LaneKey(listed.route, listed.key), listed.generation) if listed else None
         if found is None:
             raise NotFound(f"there is no run {run_id!r}")

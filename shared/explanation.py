@@ -1,16 +1,17 @@
 """Why something happened: from an event to all that came of it, and back to where the chain began.  Pure over reads.
 
 Forward, an event led to the runs that absorbed it, and each run to what its own event led to.  A chain that leaves
-Sluice (an Azure ML job pushes an image) is followed by its correlation id.
+Sluice (an Azure ML job pushes an image) is followed by its correlation id.  Each step is a few point reads.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared import deliveries
+from shared.history import History
 from shared.lanes import LaneKey
 from shared.ports import JSON, Lanes
 from shared.requests import own_event_id, own_event_ids
@@ -18,12 +19,10 @@ from shared.runs import Run
 
 
 class Explanation:
-    """One look at the store: `records` are the journalled deliveries by event id, oldest first."""
+    """One look at the store."""
 
-    def __init__(self, records: Mapping[str, Sequence[JSON]], lanes: Lanes) -> None:
-        self._records, self._lanes = records, lanes
-        self._runs = sorted(lanes.all_runs(), key=lambda run: run.created_at)
-        self._tellers = {told: run for run in self._runs for told in own_event_ids(run, lanes.store_id)}
+    def __init__(self, history: History, lanes: Lanes) -> None:
+        self._history, self._lanes = history, lanes
 
     def effects(self, event_id: str) -> list[JSON]:
         """The runs that an event led to, each with what followed from it."""
@@ -47,19 +46,25 @@ class Explanation:
         told.add(run.id)
         own = own_event_id(run, self._lanes.store_id)
         followed = self._effects(own, told)
-        for other in self._runs:
-            if _linked(run, other) and other.created_at > run.created_at and other.id not in told:
+        for other in self._history.chain(run.correlation):
+            if other.id != run.id and other.created_at > run.created_at and other.id not in told:
                 followed.append(self._told(other, told))
         return {**row(run), "history": list(run.history), "told": own if run.phase.final else None, "led_to": followed}
 
     def _causes(self, event_id: str, seen: set[str]) -> list[JSON]:
-        run = self._tellers.get(event_id) or self._before(event_id)
+        run = self._teller(event_id) or self._before(event_id)
         if run is None or run.id in seen:
             return []
         seen.add(run.id)
-        events = self._lanes.events(LaneKey(run.route, run.key), run.generation)
+        events = self._history.set_of(run)
         told = [{"id": event.id, "type": event.type, "because": self._causes(event.id, seen)} for event in events]
         return [{**row(run), "events": told}]
+
+    def _teller(self, event_id: str) -> Run | None:
+        """The run whose own event this is."""
+        run_id, _, _ = event_id.rpartition(f"-{self._lanes.store_id[:8]}")
+        run = self._lanes.named(run_id)
+        return run if run and event_id in own_event_ids(run, self._lanes.store_id) else None
 
     def _before(self, event_id: str) -> Run | None:
         """The last run of the same chain before the runs that this outside event led to."""
@@ -68,7 +73,7 @@ class Explanation:
             if found is None:
                 continue
             took = found[0]
-            earlier = [run for run in self._runs if _linked(run, took) and run.created_at < took.created_at]
+            earlier = [run for run in self._history.chain(took.correlation) if run.created_at < took.created_at]
             if earlier:
                 return earlier[-1]
         return None
@@ -76,18 +81,11 @@ class Explanation:
     def _absorbed(self, event_id: str) -> list[tuple[LaneKey, int]]:
         """Where an event was absorbed, over all its deliveries: a replay may have met other routes."""
         found: dict[tuple[LaneKey, int], None] = {}
-        for record in self._records.get(event_id, ()):
-            for match in record.get("matches", ()):
-                lane = LaneKey(match["route"], match["key"])
-                absorbed = self._lanes.absorbed_as(lane, record["identity"])
-                if absorbed:
-                    found[lane, absorbed[0]] = None
+        for delivery in self._history.deliveries(event_id):
+            for lane in deliveries.lanes(delivery.record):
+                if place := self._history.absorbed_as(lane, delivery.record):
+                    found[lane, place[0]] = None
         return list(found)
-
-
-def _linked(one: Run, other: Run) -> bool:
-    """Whether two runs are of one chain; a run that never got as far as a request has none."""
-    return bool(one.correlation) and one.correlation == other.correlation and one.id != other.id
 
 
 def row(run: Run) -> dict[str, Any]:

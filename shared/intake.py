@@ -193,7 +193,7 @@ class IntakeLoop:
 
 
 def _absorption(event: Event, bindings: Mapping[str, str], reference: str, received: dt.datetime) -> Absorption:
-    return Absorption(event.identity, event.id, event.type, bindings, reference, received)
+    return Absorption(event.identity, event.id, event.type, bindings, reference, received, event.time)
 
 
 def _remember(known: dict[LaneKey, int], lane: LaneKey, generation: int) -> None:

@@ -7,6 +7,7 @@ large, so it is a blob of its own, and the request carries its address, hash and
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -65,3 +66,9 @@ def build(run: Run, events: Sequence[Absorption], seen: Mapping[str, Mapping[str
     named = {"route": run.route, "key": run.key, "generation": run.generation, "run": run.id}
     document = {**named, "failed": failed, "events": entries}
     return Manifest(json.dumps(document, indent=1, sort_keys=True).encode())
+
+
+def absorption(entry: Mapping[str, Any]) -> Absorption:
+    """The event of an entry, as the lane kept it."""
+    received = dt.datetime.fromisoformat(entry["received"])
+    return Absorption(entry["identity"], entry["id"], entry["type"], entry["bindings"], entry["journal"], received)

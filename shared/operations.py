@@ -5,15 +5,13 @@ Every answer is plain data that can be printed as JSON.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
+from shared.history import History
 from shared.intake import IntakeLoop, Outcome
-from shared.lanes import LaneKey
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
 from shared.routing import Routes
 
@@ -22,38 +20,22 @@ COMMANDS = ("cancel", "retry", "force_new", *DECIDING)
 """What a person may command about a run."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Delivery:
-    """One delivery as the journal has it, with the outcome that follows from the lanes."""
-
-    reference: str
-    record: JSON
-    outcome: Outcome
-    reason: str
-
-    def row(self) -> dict[str, Any]:
-        """The delivery as plain data, without the payload."""
-        record = self.record
-        return {
-            "received": record["received"],
-            "id": record.get("id"),
-            "type": record.get("type"),
-            "subject": record.get("subject"),
-            "outcome": str(self.outcome),
-            "reason": self.reason,
-            "origin": record["origin"],
-            "reference": self.reference,
-        }
-
-
 class Operations:
     """Reads the journal and the lanes; puts events through again."""
 
     def __init__(
-        self, *, routes: Routes, journal: Journal, lanes: Lanes, intake: IntakeLoop, telemetry: Telemetry, clock: Clock
+        self,
+        *,
+        routes: Routes,
+        journal: Journal,
+        lanes: Lanes,
+        history: Callable[[], History],
+        intake: IntakeLoop,
+        telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
         self._routes, self._journal, self._lanes, self._intake = routes, journal, lanes, intake
-        self._telemetry, self._clock = telemetry, clock
+        self._history, self._telemetry, self._clock = history, telemetry, clock
 
     def health(self) -> JSON:
         """Whether the store answers, and which rules are in force."""
@@ -67,7 +49,7 @@ class Operations:
         if most < 1:
             raise ValueError(f"limit is {limit}: it must be 1 or more")
         rows: list[JSON] = []
-        for delivery in self._deliveries():
+        for delivery in self._history().newest():
             if wanted is None or delivery.outcome is wanted:
                 rows.append(delivery.row())
             if len(rows) >= most:
@@ -75,12 +57,8 @@ class Operations:
         return sorted(rows, key=lambda row: str(row["received"]), reverse=True)
 
     def counts(self) -> dict[str, int]:
-        """How many deliveries the journal holds, and how they ended."""
-        found = {"deliveries": 0} | {str(outcome): 0 for outcome in Outcome}
-        for delivery in self._deliveries():
-            found["deliveries"] += 1
-            found[str(delivery.outcome)] += 1
-        return found
+        """How many deliveries the journal holds, and how they ended; of older ones, how they had ended when indexed."""
+        return self._history().counts()
 
     def runs(self) -> list[JSON]:
         """Every run, the newest first."""
@@ -92,7 +70,7 @@ class Operations:
         rows: list[JSON] = []
         for lane in sorted(self._lanes.all_lanes(), key=lambda lane: (lane.route, lane.key)):
             held = self._lanes.collected(lane.name, lane.generation)
-            collecting = len(self._lanes.events(lane.name, lane.generation)) if held else 0
+            collecting = held.count if held else 0
             named = {"route": lane.route, "key": lane.key, "generation": lane.generation, "collecting": collecting}
             held_by = {"running": list(lane.slots), "queued": list(lane.queued), "approval": list(lane.pending)}
             busy = held_by | {"waits_until": lane.wake_at.isoformat() if lane.wake_at and held else None}
@@ -101,11 +79,11 @@ class Operations:
 
     def explain(self, event_id: str) -> JSON:
         """From an event to all that came of it, and back to what it came from.  Raises NotFound."""
-        everything = list(self._deliveries())
-        deliveries = [delivery for delivery in reversed(everything) if delivery.record.get("id") == event_id]
+        history = self._history()
+        deliveries = history.deliveries(event_id)
         if not deliveries:
             raise NotFound(f"the journal has no event with id {event_id!r}")
-        explanation = self._explanation(everything)
+        explanation = Explanation(history, self._lanes)
         return {
             "event": event_id,
             "deliveries": [delivery.row() for delivery in deliveries],
@@ -118,9 +96,10 @@ class Operations:
 
         Raises NotFound; Unavailable when the store could not take it.
         """
-        found = next((delivery for delivery in self._deliveries() if delivery.record.get("id") == event_id), None)
-        if found is None:
+        deliveries = self._history().deliveries(event_id)
+        if not deliveries:
             raise NotFound(f"the journal has no event with id {event_id!r}")
+        found = deliveries[-1]
         self.note("replay", {"event": event_id, "reference": found.reference})
         receipts = self._intake.submit("replay", [str(found.record["raw"])]).result()
         return {
@@ -128,7 +107,7 @@ class Operations:
             "receipts": [
                 {"outcome": str(item.outcome), "reason": item.reason, "reference": item.reference} for item in receipts
             ],
-            "led_to": self._explanation(list(self._deliveries())).effects(event_id),
+            "led_to": Explanation(self._history(), self._lanes).effects(event_id),
         }
 
     def command(self, commands: Commands, what: str, run: str, by: str, note: str = "") -> JSON:
@@ -152,33 +131,3 @@ class Operations:
     def note(self, kind: str, facts: JSON) -> None:
         """Journal an operator's command."""
         self._intake.append(self._journal, {"kind": kind, "received": self._clock.now().isoformat(), **facts})
-
-    def _deliveries(self) -> Iterator[Delivery]:
-        for reference, record in self._journal.scan():
-            if record["kind"] == "delivery":
-                yield self._delivery(reference, record)
-
-    def _delivery(self, reference: str, record: JSON) -> Delivery:
-        if "rejected" in record:
-            return Delivery(reference, record, Outcome.REJECTED, str(record["rejected"]))
-        if not record["matches"]:
-            return Delivery(reference, record, Outcome.IGNORED, str(record["reason"]))
-        reasons, outcomes = [], {Outcome.REJECTED}
-        for found in record["matches"]:
-            absorbed = self._lanes.absorbed_as(LaneKey(found["route"], found["key"]), record["identity"])
-            if absorbed is None:
-                reasons.append(f"{found['route']}: not absorbed: it was refused, or never acknowledged")
-            elif absorbed[1] == reference:
-                outcomes.add(Outcome.ROUTED)
-                reasons.append(f"{found['route']}: lane {found['key']}, generation {absorbed[0]}")
-            else:
-                outcomes.add(Outcome.DUPLICATE)
-                reasons.append(f"{found['route']}: duplicate of {absorbed[1]}")
-        best = min(outcomes, key=(Outcome.ROUTED, Outcome.DUPLICATE, Outcome.REJECTED).index)
-        return Delivery(reference, record, best, "; ".join(reasons))
-
-    def _explanation(self, deliveries: list[Delivery]) -> Explanation:
-        records: dict[str, list[JSON]] = {}
-        for item in reversed(deliveries):
-            records.setdefault(str(item.record.get("id")), []).append(item.record)
-        return Explanation(records, self._lanes)

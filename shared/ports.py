@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -29,7 +29,10 @@ class Clock(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Absorption:
-    """One event on its way into a lane: its identity, and all that the lane keeps of it (never the payload)."""
+    """One event on its way into a lane: its identity, and all that the lane keeps of it (never the payload).
+
+    `occurred` is the sender's own time, None where it names none; the lane does not keep it.
+    """
 
     identity: str
     id: str
@@ -37,6 +40,7 @@ class Absorption:
     bindings: Mapping[str, str]
     reference: str
     received: dt.datetime
+    occurred: dt.datetime | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +52,17 @@ class Absorbed:
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """One record as the journal keeps it: its reference, its JSON text, and the position where the next one begins."""
+
+    reference: str
+    text: bytes
+    end: int
+
+
 class Journal(Protocol):
-    """The append-only log of every delivery, operator command and run fact."""
+    """The append-only log of every delivery, operator command and run fact, in files that only grow."""
 
     async def append(self, records: Sequence[JSON]) -> list[str]:
         """Store the records, all or none; answers their references in order.  Raises Unavailable."""
@@ -58,7 +71,13 @@ class Journal(Protocol):
         """The record that a reference names.  Raises NotFound."""
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
-        """Every record with its reference, newest file first, and within a file newest first."""
+        """Every record with its reference, the newest first; what is not asked for is not read."""
+
+    def files(self, day: str) -> list[tuple[str, int]]:
+        """Each file of this day (`2026/03/02`) and of later ones by its name, with its length, in order; "" for all."""
+
+    def lines(self, file: str, at: int) -> Iterator[Line]:
+        """The records of a file from a position on, in order; a payload that is kept apart is left out of the text."""
 
 
 class LaneIntake(Protocol):
@@ -107,7 +126,19 @@ class Lanes(Protocol):
         """In one transaction: replace the lane's row and the row of one of its runs; answers the run's new version."""
 
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
-        """Generation and reference under which an event was absorbed, None when it was not."""
+        """Generation and reference under which an event was absorbed, None when it was not, or that was retired."""
+
+    def absorbed(self, lane: LaneKey, identities: Collection[str]) -> dict[str, tuple[int, str]]:
+        """`absorbed_as` of many events of a lane at once; those that were not absorbed are left out."""
+
+    def retire(self, lane: LaneKey, generation: int) -> int:
+        """Delete the pages of a closed generation and the dedupe rows of their events; answers how many events.
+
+        A page goes with all of its rows or not at all, so that what was interrupted is repeated.
+        """
+
+    def named(self, run_id: str) -> Run | None:
+        """The run of this name, None when there is none."""
 
     def all_lanes(self) -> Iterator[Lane]:
         """Every lane."""
@@ -176,6 +207,28 @@ class Sets(Protocol):
 
     def read(self, name: str) -> bytes:
         """The blob's content.  Raises NotFound."""
+
+
+class IndexBlobs(Protocol):
+    """Where the id index is kept.  `version` is the blob's ETag; a lost race raises Conflict."""
+
+    def write(self, name: str, body: bytes) -> None:
+        """Write a blob, whole."""
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """A blob and its version, None when it does not exist."""
+
+    def part(self, name: str, at: int, length: int) -> bytes:
+        """Part of a blob.  Raises NotFound."""
+
+    def replace(self, name: str, body: bytes, version: str | None) -> str:
+        """Replace what `read` gave, None for nothing; answers the new version."""
+
+    def names(self, prefix: str) -> list[tuple[str, dt.datetime]]:
+        """The blobs below a prefix in the order of their names, with the time when each was last written."""
+
+    def delete(self, name: str) -> None:
+        """Remove a blob; one that is gone is fine."""
 
 
 class Action(Protocol):

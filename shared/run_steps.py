@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from shared import manifests, patience, requests, runs
 from shared.errors import NotFound, Refused, Unavailable
 from shared.events import Event, parse
+from shared.history import kept_set
 from shared.intake import IntakeLoop
 from shared.lanes import LaneKey
 from shared.manifests import Manifest
@@ -76,8 +78,9 @@ class RunSteps:
     def _manifest(self, run: Run, route: Route) -> tuple[Manifest, str]:
         """The run's manifest; what was written first stands, with what the guard saw then."""
         lane = LaneKey(run.route, run.key)
-        sets = (*run.carries, run.generation)
-        events = [event for generation in sets for event in self._world.lanes.events(lane, generation)]
+        earlier = [kept_set(self._world.lanes, self._world.sets, lane, generation) for generation in run.carries]
+        whole = [*itertools.chain(*earlier), *self._world.lanes.events(lane, run.generation)]
+        events = list({event.identity: event for event in whole}.values())
         guard = self._world.guards[route.guard] if route.guard else None
         seen = {
             event.identity: guard.observe(event.bindings, self._world.journal.read(event.reference))

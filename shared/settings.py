@@ -13,6 +13,7 @@ from pathlib import Path
 from shared.errors import ConfigurationError
 
 PUBLIC_MANAGER = "https://management.azure.com/"
+_LEAST_DAYS = 14
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Settings:
     outbox: str | None
     pull_identity: str | None
     insights: str | None
+    keep_days: int
     routes: Path
 
     @property
@@ -85,7 +87,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
     routes = root / (environment.get("SLUICE_ROUTES") or "routes.yaml")
     if not routes.is_file():
         faults.append(f"setting SLUICE_ROUTES: there is no file {routes}")
-    outbox = _outbox(environment, faults)
+    outbox, keep_days = _outbox(environment, faults), _keep_days(environment, faults)
     if faults:
         raise ConfigurationError(faults)
     return Settings(
@@ -103,6 +105,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
         outbox=outbox,
         pull_identity=environment.get("REGISTRY_PULL_IDENTITY") or None,
         insights=environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING") or None,
+        keep_days=keep_days,
         routes=routes,
     )
 
@@ -126,3 +129,12 @@ def _outbox(environment: Mapping[str, str], faults: list[str]) -> str | None:
     if outbox and outbox.count("/") != 1:
         faults.append(f"setting SLUICE_OUTBOX_HUB is {outbox!r}: it must be <namespace>.servicebus.windows.net/<hub>")
     return outbox or None
+
+
+def _keep_days(environment: Mapping[str, str], faults: list[str]) -> int:
+    """How many days an event stays known in its lane itself: longer than an event hub may hold it back."""
+    days = environment.get("EVENT_HUB_RETENTION_DAYS", "").strip() or "1"
+    if not days.isdecimal():
+        faults.append(f"setting EVENT_HUB_RETENTION_DAYS is {days!r}: it must be a whole number of days")
+        return _LEAST_DAYS
+    return max(_LEAST_DAYS, int(days) + 2)

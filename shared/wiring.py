@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import dataclasses
+import datetime as dt
 import functools
 import logging
 import os
@@ -23,14 +24,20 @@ from shared.actions.databricks_job import DatabricksJob
 from shared.actions.emit import Emit
 from shared.actions.release import Release
 from shared.control_plane import ControlPlane
+from shared.event_index import EventIndex
+from shared.history import History
+from shared.indexing import Indexing
 from shared.intake import Intake, IntakeLoop
+from shared.late_events import LateEvents
 from shared.operations import Operations
 from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
 from shared.release_backends import Backends
+from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
 from shared.settings import PUBLIC_MANAGER, Settings
 from shared.settings import read as read_settings
 from shared.telemetry import Silence
+from shared.upkeep import Upkeep
 from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +52,7 @@ class App:
 
     control_plane: ControlPlane
     operations: Operations
+    upkeep: Upkeep
 
 
 _lock = threading.Lock()
@@ -73,6 +81,11 @@ async def ready() -> ControlPlane:
 def operations() -> Operations:
     """What operators can ask and do."""
     return app().operations
+
+
+def upkeep() -> Upkeep:
+    """The index and the retirement, for the timer."""
+    return app().upkeep
 
 
 def ring(body: bytes) -> Ring:
@@ -104,11 +117,12 @@ def build(settings: Settings) -> App:
     checks = {kind: action.faults for kind, action in actions.items()}
     routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, frozenset(guards))
     store = open_store(settings.store, clock, _credential, _async_credential)
+    index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
     intake = IntakeLoop(
         Intake(
             routes=routes,
             journal=store.journal,
-            lanes=store.lane_intake,
+            lanes=LateEvents(store.lane_intake, index, keeping, clock),
             due=store.due,
             bells=store.bells,
             clock=clock,
@@ -133,11 +147,30 @@ def build(settings: Settings) -> App:
         routes=routes,
         journal=store.journal,
         lanes=store.lanes,
+        history=lambda: _history(store, index, keeping, clock.now()),
         intake=intake,
         telemetry=world.telemetry,
         clock=clock,
     )
-    return App(ControlPlane(routes=routes, intake=intake, world=world), operations)
+    upkeep = _upkeep(store, index, keeping, clock)
+    return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep)
+
+
+def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) -> History:
+    return History(
+        journal=store.journal,
+        lanes=store.lanes,
+        due=store.due,
+        sets=store.sets,
+        index=index,
+        keeping=keeping,
+        now=now,
+    )
+
+
+def _upkeep(store: Any, index: EventIndex, keeping: Keeping, clock: Clock) -> Upkeep:
+    retirement = Retirement(store.lanes, store.sets, index, store.index, keeping)
+    return Upkeep(Indexing(store.journal, store.lanes, index, retirement), index, retirement, clock)
 
 
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:

@@ -15,6 +15,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.adapters.due_table import TableDue
+from shared.adapters.index_blobs import BlobIndex
 from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.lane_table import TableLanes
@@ -43,6 +44,7 @@ class AzureStore:
     limits: TableLimits
     bells: QueueBells
     sets: BlobSets
+    index: BlobIndex
 
 
 def open_store(storage: Storage, clock: Clock, credential: Credentials, async_credential: Credentials) -> AzureStore:
@@ -68,6 +70,7 @@ def open_store(storage: Storage, clock: Clock, credential: Credentials, async_cr
         limits=TableLimits(tables[2]),
         bells=QueueBells(*queues),
         sets=BlobSets(container),
+        index=BlobIndex(container),
     )
 
 

@@ -8,23 +8,27 @@ never written twice.  A reference is `<file>@<offset>+<length>`.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import heapq
 import json
+import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.errors import NotFound, Unavailable
-from shared.ports import JSON, Clock
+from shared.ports import JSON, Clock, Line
 
 _MOST_BLOCKS = 45_000
 _LARGEST_BLOCK = 3_500_000
 _LARGEST_RAW = 1_000_000
 _PREFIX, _PAYLOADS = "journal/", "payloads/"
+_PART, _HOUR_DEPTH = 4 << 20, 5
 _REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
 
 
@@ -72,15 +76,28 @@ class BlobJournal:
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
         """See `ports.Journal`."""
+        for hour in self._hours(_PREFIX):
+            with translated("the journal"):
+                files = [(blob.name, blob.size) for blob in self._container.list_blobs(name_starts_with=hour)]
+            written = [map(self._record, self._backwards(name, size)) for name, size in files]
+            yield from heapq.merge(*written, key=lambda found: str(found[1].get("received", "")), reverse=True)
+
+    def files(self, day: str) -> list[tuple[str, int]]:
+        """See `ports.Journal`."""
         with translated("the journal"):
-            names = sorted((blob.name for blob in self._container.list_blobs(name_starts_with=_PREFIX)), reverse=True)
-            for name in names:
-                placed, offset = [], 0
-                for line in self._container.download_blob(name).readall().splitlines(keepends=True):
-                    placed.append((f"{name.removeprefix(_PREFIX)}@{offset}+{len(line)}", line))
-                    offset += len(line)
-                for reference, line in reversed(placed):
-                    yield reference, self._whole(line)
+            blobs = self._container.list_blobs(name_starts_with=_PREFIX + _shared_start(day, self._clock.now()))
+            named = [(blob.name.removeprefix(_PREFIX), int(blob.size)) for blob in blobs]
+        return [(name, size) for name, size in named if name >= day]
+
+    def lines(self, file: str, at: int) -> Iterator[Line]:
+        """See `ports.Journal`."""
+        rest = b""
+        while part := self._part(_PREFIX + file, at + len(rest), _PART):
+            *whole, rest = (rest + part).split(b"\n")
+            for text in whole:
+                end = at + len(text) + 1
+                yield Line(f"{file}@{at}+{len(text) + 1}", text, end)
+                at = end
 
     async def close(self) -> None:
         """Let go of the connections of `append`."""
@@ -101,6 +118,44 @@ class BlobJournal:
             payload: bytes = self._container.download_blob(str(record.pop("payload"))).readall()
             record["raw"] = payload.decode(errors="surrogatepass")
         return record
+
+    def _hours(self, prefix: str) -> Iterator[str]:
+        """The folders of hours, the newest first."""
+        if prefix.count("/") == _HOUR_DEPTH:
+            yield prefix
+            return
+        with translated("the journal"):
+            folders = [found.name for found in self._container.walk_blobs(name_starts_with=prefix, delimiter="/")]
+        for folder in sorted(folders, reverse=True):
+            yield from self._hours(folder)
+
+    def _backwards(self, name: str, size: int) -> Iterator[tuple[str, bytes]]:
+        """The references and lines of a file, the last first."""
+        file, rest, end = name.removeprefix(_PREFIX), b"", size
+        while end:
+            at = max(0, end - _PART)
+            first, *whole = (self._part(name, at, end - at) + rest).splitlines(keepends=True)
+            if at == 0:
+                whole, first = [first, *whole], b""
+            place = at + len(first) + sum(map(len, whole))
+            for line in reversed(whole):
+                place -= len(line)
+                yield f"{file}@{place}+{len(line)}", line
+            rest, end = first, at
+
+    def _record(self, found: tuple[str, bytes]) -> tuple[str, JSON]:
+        return found[0], self._whole(found[1])
+
+    def _part(self, name: str, at: int, length: int) -> bytes:
+        """Part of a file, empty where it ends: what is appended meanwhile does no harm."""
+        with translated("the journal"):
+            try:
+                part: bytes = self._container.download_blob(name, offset=at, length=length).readall()
+            except HttpResponseError as error:
+                if error.status_code == 416:
+                    return b""
+                raise
+        return part
 
     async def _append_block(self, block: bytes) -> tuple[str, int]:
         """Append at the expected position; answers the file and the position."""
@@ -124,3 +179,9 @@ class BlobJournal:
         file = f"{hour}/{self._writer}-{self._files:06d}"
         await self._intake_container.create(_PREFIX + file)
         self._hour, self._file, self._blocks, self._length = hour, file, 0, 0
+
+
+def _shared_start(day: str, now: dt.datetime) -> str:
+    """What the names of all files since a day begin with, as far as it is known."""
+    today = now.strftime("%Y/%m/%d")
+    return os.path.commonprefix([day, today]) if day <= today else ""

@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from azure.core import MatchConditions
@@ -22,6 +22,8 @@ from shared.errors import Conflict
 from shared.lanes import Collected, Lane, LaneKey
 from shared.ports import Absorption
 from shared.runs import Run
+
+_POINT_READS = 50
 
 
 class TableLanes:
@@ -105,6 +107,40 @@ class TableLanes:
         """See `ports.Lanes`."""
         found = self._get(lane, rows.seen_row(identity))
         return (found[0]["generation"], found[0]["reference"]) if found else None
+
+    def absorbed(self, lane: LaneKey, identities: Collection[str]) -> dict[str, tuple[int, str]]:
+        """See `ports.Lanes`."""
+        if len(identities) <= _POINT_READS:
+            found = {identity: self.absorbed_as(lane, identity) for identity in identities}
+            return {identity: place for identity, place in found.items() if place}
+        seen = self._range(lane.partition, rows.seen_row(""), select=["RowKey", "generation", "reference"])
+        wanted = {rows.seen_row(identity): identity for identity in identities}
+        return {wanted[row["RowKey"]]: (row["generation"], row["reference"]) for row in seen if row["RowKey"] in wanted}
+
+    def retire(self, lane: LaneKey, generation: int) -> int:
+        """See `ports.Lanes`."""
+        what = f"lane {lane.route}/{lane.key}"
+        count = 0
+        for page in list(self._range(lane.partition, f"p~{generation:010d}~")):
+            identities = [event.identity for event in rows.events_of(page)]
+            keys = [page["RowKey"], *map(rows.seen_row, identities)]
+            with contextlib.suppress(Conflict):  # somebody else has deleted this page just now, its rows with it
+                self._transact(what, [("delete", {"PartitionKey": lane.partition, "RowKey": key}) for key in keys])
+            count += len(identities)
+        return count
+
+    def named(self, run_id: str) -> Run | None:
+        """See `ports.Lanes`."""
+        lane, _, generation = run_id.rpartition("-")
+        digits = lane.rpartition("-")[2]
+        if not generation.isdecimal() or len(generation) > 10 or len(digits) != 8:
+            return None
+        with translated(f"run {run_id}"):
+            found = self._table.query_entities(
+                "PartitionKey ge @low and PartitionKey lt @high and RowKey eq @row",
+                parameters={"low": digits, "high": f"{digits}~", "row": rows.run_row(int(generation))},
+            )
+            return next((run for entity in found if (run := rows.run_of(entity)).id == run_id), None)
 
     def all_lanes(self) -> Iterator[Lane]:
         """See `ports.Lanes`."""

@@ -11,12 +11,12 @@ import json
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from shared.errors import Closed, Conflict, NotFound
 from shared.lanes import Collected, Lane, LaneKey
 from shared.limits import Limit
-from shared.ports import JSON, Absorbed, Absorption, Clock, Due, Ring
+from shared.ports import JSON, Absorbed, Absorption, Clock, Due, Line, Ring
 from shared.runs import Run
 
 
@@ -52,6 +52,15 @@ class MemoryJournal:
         """See `ports.Journal`."""
         for number in range(len(self._lines) - 1, -1, -1):
             yield f"memory@{number}", self.read(f"memory@{number}")
+
+    def files(self, day: str) -> list[tuple[str, int]]:  # noqa: ARG002  # it is one file, of no day
+        """See `ports.Journal`."""
+        return [("memory", len(self._lines))]
+
+    def lines(self, file: str, at: int) -> Iterator[Line]:
+        """See `ports.Journal`."""
+        for number in range(at, len(self._lines)):
+            yield Line(f"{file}@{number}", self._lines[number].encode(), number + 1)
 
 
 @dataclasses.dataclass
@@ -159,6 +168,24 @@ class MemoryLanes:
         with self._lock:
             return self._rows[lane].seen.get(identity) if lane in self._rows else None
 
+    def absorbed(self, lane: LaneKey, identities: Collection[str]) -> dict[str, tuple[int, str]]:
+        """See `ports.Lanes`."""
+        found = {identity: self.absorbed_as(lane, identity) for identity in identities}
+        return {identity: place for identity, place in found.items() if place}
+
+    def retire(self, lane: LaneKey, generation: int) -> int:
+        """See `ports.Lanes`."""
+        with self._lock:
+            rows = self._rows[lane]
+            page = rows.pages.pop(generation, [])
+            for event in page:
+                rows.seen.pop(event.identity, None)
+            return len(page)
+
+    def named(self, run_id: str) -> Run | None:
+        """See `ports.Lanes`."""
+        return next((run for run in self.all_runs() if run.id == run_id), None)
+
     def all_lanes(self) -> Iterator[Lane]:
         """See `ports.Lanes`."""
         with self._lock:
@@ -249,3 +276,48 @@ class MemorySets:
         if name not in self._blobs:
             raise NotFound(f"there is no manifest {name}")
         return self._blobs[name]
+
+
+class MemoryIndexBlobs:
+    """The index's blobs in a dictionary: content, version and time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._blobs: dict[str, tuple[bytes, int, dt.datetime]] = {}
+
+    def write(self, name: str, body: bytes) -> None:
+        """See `ports.IndexBlobs`."""
+        with self._lock:
+            self._put(name, body)
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """See `ports.IndexBlobs`."""
+        found = self._blobs.get(name)
+        return (found[0], str(found[1])) if found else None
+
+    def part(self, name: str, at: int, length: int) -> bytes:
+        """See `ports.IndexBlobs`."""
+        if name not in self._blobs:
+            raise NotFound(f"the index has no blob {name}")
+        return self._blobs[name][0][at : at + length]
+
+    def replace(self, name: str, body: bytes, version: str | None) -> str:
+        """See `ports.IndexBlobs`."""
+        with self._lock:
+            found = self._blobs.get(name)
+            if (str(found[1]) if found else None) != version:
+                raise Conflict(f"the index's blob {name} has changed since it was read")
+            return self._put(name, body)
+
+    def names(self, prefix: str) -> list[tuple[str, dt.datetime]]:
+        """See `ports.IndexBlobs`."""
+        return [(name, self._blobs[name][2]) for name in sorted(self._blobs) if name.startswith(prefix)]
+
+    def delete(self, name: str) -> None:
+        """See `ports.IndexBlobs`."""
+        self._blobs.pop(name, None)
+
+    def _put(self, name: str, body: bytes) -> str:
+        version = self._blobs[name][1] + 1 if name in self._blobs else 1
+        self._blobs[name] = (body, version, self._clock.now())
+        return str(version)

@@ -19,17 +19,31 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.adapters import queues
-from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
+from shared.adapters.memory import (
+    MemoryBells,
+    MemoryDue,
+    MemoryIndexBlobs,
+    MemoryJournal,
+    MemoryLanes,
+    MemoryLimits,
+    MemorySets,
+)
 from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
+from shared.event_index import EventIndex
+from shared.history import History
+from shared.indexing import Indexing
 from shared.intake import Intake, Receipt
 from shared.lanes import LaneKey
+from shared.late_events import LateEvents
 from shared.observations import Failure, Observation, Remote, Status
 from shared.operations import Operations
 from shared.ports import Action, Guard, Ring
+from shared.retirement import Keeping, Retirement
 from shared.routing import Route, Routes
 from shared.runs import Run
 from shared.telemetry import Recording
+from shared.upkeep import Upkeep
 from shared.world import World
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -344,6 +358,7 @@ class Process:
 
     control_plane: ControlPlane
     operations: Operations
+    upkeep: Upkeep
     loop: Loop
 
 
@@ -359,6 +374,7 @@ class Stage:
         self.journal, self.lanes, self.sets = MemoryJournal(), MemoryLanes(self.clock), MemorySets()
         self.due, self.bells = MemoryDue(), MemoryBells(self.clock)
         self.limits = MemoryLimits()
+        self.blobs, self.keeping = MemoryIndexBlobs(self.clock), Keeping()
         self.backend = Backend(self.clock)
         self.actions: dict[str, Action] = {"work": self.backend, **(actions or {})}
         self.guard, self.listeners, self.telemetry = Compaction(), Listeners(), Recording()
@@ -378,23 +394,32 @@ class Stage:
         def wired(name: str, port: Any) -> Any:
             return Wired(name, port, wire)
 
+        blobs, sets = wired("index", self.blobs), wired("sets", self.sets)
+        index = EventIndex(blobs)
         journal, lanes = wired("journal", self.journal), wired("lanes", self.lanes)
         due, bells = wired("due", self.due), wired("bells", self.bells)
         intake = Intake(
-            routes=self.routes, journal=journal, lanes=lanes, due=due, bells=bells, clock=self.clock
+            routes=self.routes, journal=journal, lanes=LateEvents(lanes, index, self.keeping, self.clock), due=due,
+            bells=bells, clock=self.clock,
         )  # fmt: skip
         loop: Any = Loop(intake, wire)
         world = World(
-            clock=self.clock, journal=journal, lanes=lanes, due=due, bells=bells, sets=wired("sets", self.sets),
+            clock=self.clock, journal=journal, lanes=lanes, due=due, bells=bells, sets=sets,
             limits=wired("limits", self.limits),
             actions={name: wired(name, action) for name, action in self.actions.items()},
             guards={name: wired(name, guard) for name, guard in self.guards.items()},
             telemetry=self.telemetry, publisher=wired("listeners", self.listeners), settings={"account": "lake"},
         )  # fmt: skip
         operations = Operations(
-            routes=self.routes, journal=journal, lanes=lanes, intake=loop, telemetry=self.telemetry, clock=self.clock
-        )
-        made = Process(ControlPlane(routes=self.routes, intake=loop, world=world), operations, loop)
+            routes=self.routes, journal=journal, lanes=lanes, intake=loop, telemetry=self.telemetry, clock=self.clock,
+            history=lambda: History(
+                journal=journal, lanes=lanes, due=due, sets=sets, index=index, keeping=self.keeping,
+                now=self.clock.now(),
+            ),
+        )  # fmt: skip
+        retirement = Retirement(lanes, sets, index, blobs, self.keeping)
+        upkeep = Upkeep(Indexing(journal, lanes, index, retirement), index, retirement, self.clock)
+        made = Process(ControlPlane(routes=self.routes, intake=loop, world=world), operations, upkeep, loop)
         self._processes.append(made)
         return made
 
