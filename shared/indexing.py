@@ -95,7 +95,7 @@ class Indexing:
         self._retirement.expect(ends.values(), now)
         day = min(_day(now - _OPEN_FOR), chunk.first_open[:10] or "~")
         files = {file: at for file, at in chunk.files.items() if file >= day}
-        moved = dataclasses.replace(catalog, day=day, files=files, counts=counts)
+        moved = dataclasses.replace(catalog, day=day, files=files, counts=dict(counts))
         self._index.save(moved, JOURNAL, entries)
 
     def _outcomes(self, records: Sequence[tuple[str, JSON]]) -> dict[str, int]:

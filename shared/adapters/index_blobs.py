@@ -51,8 +51,8 @@ class BlobIndex:
             try:
                 if version is None:
                     return str(blob.upload_blob(body, overwrite=False)["etag"])
-                same = {"etag": version, "match_condition": MatchConditions.IfNotModified}
-                return str(blob.upload_blob(body, overwrite=True, **same)["etag"])
+                same = MatchConditions.IfNotModified
+                return str(blob.upload_blob(body, overwrite=True, etag=version, match_condition=same)["etag"])
             except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError) as error:
                 raise Conflict(f"the index's blob {name} has changed since it was read") from error
 

@@ -11,7 +11,6 @@ import asyncio
 import datetime as dt
 import heapq
 import json
-import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -184,4 +183,6 @@ class BlobJournal:
 def _shared_start(day: str, now: dt.datetime) -> str:
     """What the names of all files since a day begin with, as far as it is known."""
     today = now.strftime("%Y/%m/%d")
-    return os.path.commonprefix([day, today]) if day <= today else ""
+    while not today.startswith(day):
+        day = day[:-1]
+    return day

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
@@ -13,10 +14,18 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared.adapters.azure_store import open_store
-from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
-from shared.ports import Absorption, DueIndex, Journal, LaneIntake, Lanes, Limits, Sets
+from shared.adapters import azure_store
+from shared.adapters.memory import (
+    MemoryDue,
+    MemoryIndexBlobs,
+    MemoryJournal,
+    MemoryLanes,
+    MemoryLimits,
+    MemorySets,
+)
+from shared.ports import Absorption, DueIndex, IndexBlobs, Journal, LaneIntake, Lanes, Limits, Sets
 from shared.settings import Storage
+from tests.azurites import Azurite
 from tests.simulation.stores import SimJournal, SimLanes
 
 Answer = TypeVar("Answer")
@@ -47,6 +56,7 @@ class Store:
     due: DueIndex
     limits: Limits
     sets: Sets
+    index: IndexBlobs
     loop: asyncio.AbstractEventLoop
 
     def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -67,17 +77,42 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
     clock = SetClock()
     if request.param == "memory":
-        lanes = MemoryLanes(clock)
-        yield Store(clock, MemoryJournal(), lanes, lanes, MemoryDue(), MemoryLimits(), MemorySets(), loop)
+        yield in_memory(clock, loop, MemoryLanes(clock), MemoryJournal())
         return
     if request.param == "simulated":
-        simulated = SimLanes(clock)
-        yield Store(clock, SimJournal(), simulated, simulated, MemoryDue(), MemoryLimits(), MemorySets(), loop)
+        yield in_memory(clock, loop, SimLanes(clock), SimJournal())
         return
-    azurite = request.getfixturevalue("azurite")
+    with on_azurite(request.getfixturevalue("azurite"), clock, loop) as store:
+        yield store
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def fresh(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loop: asyncio.AbstractEventLoop
+) -> Iterator[Store]:
+    """A store that nothing else has been kept in."""
+    clock = SetClock()
+    if request.param == "memory":
+        yield in_memory(clock, loop, MemoryLanes(clock), MemoryJournal())
+        return
+    for name in ("CONTAINER", "LANES", "DUE"):
+        monkeypatch.setattr(azure_store, name, f"s{uuid.uuid4().hex}")
+    with on_azurite(request.getfixturevalue("azurite"), clock, loop) as store:
+        yield store
+
+
+def in_memory(
+    clock: SetClock, loop: asyncio.AbstractEventLoop, lanes: MemoryLanes, journal: MemoryJournal
+) -> Store:
+    blobs = MemoryIndexBlobs(clock)
+    return Store(clock, journal, lanes, lanes, MemoryDue(), MemoryLimits(), MemorySets(), blobs, loop)
+
+
+@contextlib.contextmanager
+def on_azurite(azurite: Azurite, clock: SetClock, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
     storage = Storage("sluicestore", azurite.connection_string())
-    on = open_store(storage, clock, lambda: None, lambda: None)
-    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.limits, on.sets, loop)
+    on = azure_store.open_store(storage, clock, lambda: None, lambda: None)
+    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.limits, on.sets, on.index, loop)
     yield store
     store.wait(on.lane_intake.close())
     store.wait(on.journal.close())
