@@ -18,10 +18,7 @@ from shared.deliveries import Place
 from shared.event_index import JOURNAL, Catalog, EventIndex, chain_name, event_name
 from shared.lanes import LaneKey
 from shared.ports import JSON, Journal, Lanes, Line
-from shared.retirement import Retirement
-
-LAG = dt.timedelta(minutes=2)
-"""How long a delivery may be on its way from the journal into its lanes."""
+from shared.retirement import Keeping, Retirement
 
 _MOST_AT_ONCE = 50_000
 _OPEN_FOR = dt.timedelta(hours=2)
@@ -50,8 +47,11 @@ class _Chunk:
 class Indexing:
     """Brings the index up to the journal."""
 
-    def __init__(self, journal: Journal, lanes: Lanes, index: EventIndex, retirement: Retirement) -> None:
+    def __init__(
+        self, journal: Journal, lanes: Lanes, index: EventIndex, retirement: Retirement, keeping: Keeping
+    ) -> None:
         self._journal, self._lanes, self._index, self._retirement = journal, lanes, index, retirement
+        self._keeping = keeping
 
     def build(self, now: dt.datetime, go_on: Callable[[], bool]) -> int:
         """Index what is new, while `go_on`; answers how many deliveries were.  Raises Conflict, Unavailable."""
@@ -69,7 +69,7 @@ class Indexing:
         chunk = _Chunk(dict(catalog.files))
         for file, length in self._journal.files(catalog.day):
             at = catalog.files.get(file, 0)
-            if at < length and not self._read_file(chunk, file, at, now - LAG):
+            if at < length and not self._read_file(chunk, file, at, now - self._keeping.arrival):
                 chunk.first_open = chunk.first_open or file
         return chunk
 

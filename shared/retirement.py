@@ -33,10 +33,13 @@ _MOST_ENTRIES = 50_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Keeping:
-    """How long dedupe rows stay in the lanes, and how long beside their copies in the index."""
+    """How long dedupe rows stay in the lanes, how long beside their copies in the index, and after what time a delivery
+    has come from the journal into its lanes, or never will.
+    """
 
     rows: dt.timedelta = dt.timedelta(days=14)
     copies: dt.timedelta = dt.timedelta(hours=1)
+    arrival: dt.timedelta = dt.timedelta(minutes=2)
 
     def late(self, occurred: dt.datetime | None, now: dt.datetime) -> bool:
         """Whether an event is so old by its sender's time, or of unknown age, that its row may be retired."""

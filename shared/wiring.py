@@ -170,7 +170,7 @@ def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) 
 
 def _upkeep(store: Any, index: EventIndex, keeping: Keeping, clock: Clock) -> Upkeep:
     retirement = Retirement(store.lanes, store.sets, index, store.index, keeping)
-    return Upkeep(Indexing(store.journal, store.lanes, index, retirement), index, retirement, clock)
+    return Upkeep(Indexing(store.journal, store.lanes, index, retirement, keeping), index, retirement, clock)
 
 
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:

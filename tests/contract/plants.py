@@ -64,7 +64,7 @@ class Plant:
             telemetry=telemetry, clock=store.clock,
         )  # fmt: skip
         self.retirement = Retirement(store.lanes, store.sets, self.index, store.index, self.keeping)
-        self.indexing = Indexing(store.journal, store.lanes, self.index, self.retirement)
+        self.indexing = Indexing(store.journal, store.lanes, self.index, self.retirement, self.keeping)
         self.upkeep = Upkeep(self.indexing, self.index, self.retirement, store.clock)
 
     def history(self) -> History:

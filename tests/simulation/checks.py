@@ -61,11 +61,11 @@ class Checks:
                 continue
             self.hold(event.id in self.journalled_ids, f"acknowledged means journalled: {event.id}")
             for found in match(event, self._simulation.routes).matches:
-                where = self._simulation.lanes.absorbed_as(found.lane, event.identity)
+                where = self._simulation.lanes.ever_absorbed_as(found.lane, event.identity)
                 self.hold(where is not None, f"acknowledged means absorbed by every match: {event.id} {found.lane}")
                 if where is None:
                     continue
-                held = [kept.identity for kept in self._simulation.lanes.events(found.lane, where[0])]
+                held = [kept.identity for kept in self._simulation.lanes.ever(found.lane, where[0])]
                 self.hold(event.identity in held, f"what is absorbed is on a page: {event.id} {found.lane}")
                 row = self._simulation.lanes.lane(found.lane)
                 self.hold(
@@ -219,7 +219,7 @@ class Checks:
 
     def _pages(self, run: Run) -> list[str]:
         lane, sets = LaneKey(run.route, run.key), (*run.carries, run.generation)
-        return [e.identity for generation in sets for e in self._simulation.lanes.events(lane, generation)]
+        return [e.identity for generation in sets for e in self._simulation.lanes.ever(lane, generation)]
 
     def _sets_go_on(self, runs: Sequence[Run]) -> None:
         for run in runs:
@@ -250,7 +250,7 @@ class Checks:
         lanes = self._simulation.lanes
         for lane in lanes.all_lanes():
             for generation in range(1, lane.generation + 1):
-                absorbed.update((lane.name, event.id) for event in lanes.events(lane.name, generation))
+                absorbed.update((lane.name, event.id) for event in lanes.ever(lane.name, generation))
         for (lane_name, id_), times in absorbed.items():
             self.hold(times == 1, f"an event is absorbed once for ever: {id_} in {lane_name} {times} times")
         heard = {id_ for lane_name, id_ in absorbed if lane_name.route == "train"}

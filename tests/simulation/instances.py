@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import greenlet
 
 from shared.control_plane import ControlPlane
+from shared.event_index import EventIndex
+from shared.indexing import Indexing
 from shared.intake import Intake
+from shared.late_events import LateEvents
+from shared.retirement import Keeping, Retirement
+from shared.upkeep import Upkeep
 from shared.world import World
 from tests.simulation.scheduler import Crash, SimClock, SimIntakeLoop, SimLoop
 from tests.simulation.wires import Wired
@@ -17,6 +23,8 @@ from tests.simulation.wires import Wired
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+KEEPING = Keeping(*(dt.timedelta(seconds=seconds) for seconds in (20, 45, 15)))
+"""Rows retire within a simulation, and stay beside their copies for longer than a call takes, or lands late."""
 CHANGES = frozenset({"lanes.save_lane", "lanes.hand_over", "lanes.save_run", "lanes.move", "limits.save_limit"})
 
 
@@ -51,9 +59,14 @@ class Instance:
                 ("publisher", simulation.publisher),
             )
         }  # fmt: skip
+        blobs: Any = Wired("index", simulation.blobs, self)
+        index = EventIndex(blobs)
+        retirement = Retirement(wired["lanes"], wired["sets"], index, blobs, KEEPING)
+        indexing = Indexing(wired["journal"], wired["lanes"], index, retirement, KEEPING)
+        self.upkeep = Upkeep(indexing, index, retirement, self.clock)
         intake = Intake(
-            routes=simulation.routes, journal=wired["journal"], lanes=wired["lanes"], due=wired["due"],
-            bells=wired["bells"], clock=self.clock,
+            routes=simulation.routes, journal=wired["journal"],
+            lanes=LateEvents(wired["lanes"], index, KEEPING, self.clock), due=wired["due"], bells=wired["bells"], clock=self.clock,
         )  # fmt: skip
         self.intake: Any = SimIntakeLoop(intake, self.loop, self.scheduler)
         actions: dict[str, Any] = {

@@ -19,7 +19,16 @@ from tests.simulation.instances import Instance
 from tests.simulation.scenario import events as drawn_events
 from tests.simulation.scenario import routes
 from tests.simulation.scheduler import Crash, Scheduler, SimClock
-from tests.simulation.stores import MemoryDue, MemoryLimits, MemorySets, Message, SimJournal, SimLanes, SimQueues
+from tests.simulation.stores import (
+    MemoryDue,
+    MemoryIndexBlobs,
+    MemoryLimits,
+    MemorySets,
+    Message,
+    SimJournal,
+    SimLanes,
+    SimQueues,
+)
 
 TROUBLE = 240.0
 """For how many seconds faults happen."""
@@ -27,7 +36,9 @@ SETTLED = 180.0
 """How long after the last fault what was late has come."""
 PATIENCE = 4 * 3600.0
 """Within how many seconds after the last fault everything has ended: attempts, their timeouts and pauses."""
-TRIES, SWEEP = 5, 30.0
+AGAIN_LATE = 0.2
+"""So many events are sent again when their dedupe rows may have been retired."""
+TRIES, SWEEP, UPKEEP = 5, 30.0, 12.0
 _DOES = {"stops": "cancel", "repeats": "retry", "renews": "force_new"}
 _WHO = {"retry": "bob", "force_new": "bob"}
 
@@ -52,6 +63,7 @@ class Simulation:
         self.store_clock = SimClock(self.scheduler)
         self.journal, self.sets, self.due = SimJournal(), MemorySets(), MemoryDue()
         self.limits = MemoryLimits()
+        self.blobs = MemoryIndexBlobs(self.store_clock)
         self.lanes = SimLanes(self.store_clock, f"{seed:032d}")
         self.queues, self.guard = SimQueues(self.scheduler, self.dice, TROUBLE + SETTLED), SimGuard()
         self.checks = Checks(self)
@@ -78,6 +90,7 @@ class Simulation:
         logging.disable(logging.CRITICAL)
         try:
             self.scheduler.at(SWEEP, self._sweep)
+            self.scheduler.at(UPKEEP, self._keep)
             self.scheduler.at(TROUBLE, self._calm)
             self.scheduler.at(15, self._operate)
             self.scheduler.run(lambda: self.checks.broken is not None, TROUBLE)
@@ -138,6 +151,12 @@ class Simulation:
         instance = self._someone("sweeper")
         if instance is not None:
             instance.spawn(instance.control_plane.sweep, lambda error: self._expect(error, "sweep"))
+
+    def _keep(self) -> None:
+        self.scheduler.at(UPKEEP, self._keep)
+        instance = self._someone("keeper")
+        if instance is not None:
+            instance.spawn(instance.upkeep.tick, lambda error: self._expect(error, "upkeep"))
 
     def _expect(self, error: BaseException | None, what: str) -> None:
         if error is not None and not isinstance(error, Crash | SluiceError):
@@ -221,6 +240,9 @@ class Simulation:
         for batch, at in drawn_events(self.dice, wanted):
             self.inputs += [payload for payload in batch if payload.endswith("}")]
             self._send(batch, at)
+        for payload in self.inputs:
+            if self.dice.roll("late").a < AGAIN_LATE:
+                self._send([payload], self.dice.number("late", 150, 600))
 
     def _send(self, payloads: list[str], delay: float) -> None:
         self._open += 1

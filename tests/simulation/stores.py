@@ -7,9 +7,16 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.memory import MemoryDue, MemoryJournal, MemoryLanes, MemoryLimits, MemorySets
+from shared.adapters.memory import (
+    MemoryDue,
+    MemoryIndexBlobs,
+    MemoryJournal,
+    MemoryLanes,
+    MemoryLimits,
+    MemorySets,
+)
 from shared.lanes import Lane, LaneKey
-from shared.ports import JSON, Clock, Ring
+from shared.ports import JSON, Absorption, Clock, Ring
 from shared.runs import Run
 from tests.simulation.dice import Dice
 from tests.simulation.scheduler import Scheduler
@@ -39,6 +46,23 @@ class SimLanes(MemoryLanes):
     def __init__(self, clock: Clock, store_id: str = "0" * 32) -> None:
         super().__init__(clock)
         self.store_id = store_id
+        self.retired: dict[tuple[LaneKey, int], list[Absorption]] = {}
+
+    def retire(self, lane: LaneKey, generation: int) -> int:
+        """See `ports.Lanes`."""
+        if page := self.events(lane, generation):
+            self.retired[lane, generation] = page
+        return super().retire(lane, generation)
+
+    def ever(self, lane: LaneKey, generation: int) -> list[Absorption]:
+        """Every event of a generation, also when its pages were retired."""
+        return self.events(lane, generation) or self.retired.get((lane, generation), [])
+
+    def ever_absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
+        """Where an event was absorbed, also when its row was retired."""
+        gone = ((g, e.reference) for (of, g), page in self.retired.items() for e in page
+                if of == lane and e.identity == identity)  # fmt: skip
+        return self.absorbed_as(lane, identity) or next(gone, None)
 
     def save_lane(self, lane: Lane, version: str) -> str:
         """See `ports.Lanes`."""
@@ -139,4 +163,13 @@ class SimQueues:
         )
 
 
-__all__ = ["MemoryDue", "MemoryLimits", "MemorySets", "Message", "SimJournal", "SimLanes", "SimQueues"]
+__all__ = [
+    "MemoryDue",
+    "MemoryIndexBlobs",
+    "MemoryLimits",
+    "MemorySets",
+    "Message",
+    "SimJournal",
+    "SimLanes",
+    "SimQueues",
+]

@@ -38,6 +38,10 @@ FAULTS = {
     "bells.ring_lane": _WRITE,
     "bells.ring_run": _WRITE,
     "sets.write": _WRITE,
+    "lanes.retire": _WRITE,
+    "index.write": _WRITE,
+    "index.delete": _WRITE,
+    "index.replace": _GUARDED,
     "publisher.publish": _WRITE,
 }
 LATEST = 12.0

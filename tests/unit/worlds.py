@@ -418,7 +418,7 @@ class Stage:
             ),
         )  # fmt: skip
         retirement = Retirement(lanes, sets, index, blobs, self.keeping)
-        upkeep = Upkeep(Indexing(journal, lanes, index, retirement), index, retirement, self.clock)
+        upkeep = Upkeep(Indexing(journal, lanes, index, retirement, self.keeping), index, retirement, self.clock)
         made = Process(ControlPlane(routes=self.routes, intake=loop, world=world), operations, upkeep, loop)
         self._processes.append(made)
         return made
