@@ -101,9 +101,7 @@ def fresh(
         yield store
 
 
-def in_memory(
-    clock: SetClock, loop: asyncio.AbstractEventLoop, lanes: MemoryLanes, journal: MemoryJournal
-) -> Store:
+def in_memory(clock: SetClock, loop: asyncio.AbstractEventLoop, lanes: MemoryLanes, journal: MemoryJournal) -> Store:
     blobs = MemoryIndexBlobs(clock)
     return Store(clock, journal, lanes, lanes, MemoryDue(), MemoryLimits(), MemorySets(), blobs, loop)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from shared.adapters.memory import MemoryBells
 from shared.control_plane import ControlPlane
+from shared.errors import Unavailable
 from shared.event_index import EventIndex
 from shared.history import History
 from shared.indexing import Indexing
@@ -56,7 +58,8 @@ class Plant:
         )
         world = World(
             clock=store.clock, journal=store.journal, lanes=store.lanes, due=store.due, bells=self.bells,
-            sets=store.sets, actions={"work": self.backend}, guards={}, telemetry=telemetry, publisher=None, settings={},
+            sets=store.sets, actions={"work": self.backend}, guards={}, telemetry=telemetry, publisher=None,
+            settings={},
         )  # fmt: skip
         self.control_plane = ControlPlane(routes=rules, intake=self.intake, world=world)
         self.operations = Operations(
@@ -74,7 +77,11 @@ class Plant:
         )  # fmt: skip
 
     def receive(self, payloads: Sequence[str]) -> list[Receipt]:
-        return self.intake.submit("event_hubs", payloads).result(300)
+        """What is not acknowledged is sent again, as every sender does."""
+        for _ in range(20):
+            with contextlib.suppress(Unavailable):
+                return self.intake.submit("event_hubs", payloads).result(300)
+        raise AssertionError("the store took nothing in twenty times")
 
     def work(self) -> None:
         """Hand out messages, each when its time has come, until there is none; what is sent meanwhile too."""

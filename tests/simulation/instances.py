@@ -66,7 +66,8 @@ class Instance:
         self.upkeep = Upkeep(indexing, index, retirement, self.clock)
         intake = Intake(
             routes=simulation.routes, journal=wired["journal"],
-            lanes=LateEvents(wired["lanes"], index, KEEPING, self.clock), due=wired["due"], bells=wired["bells"], clock=self.clock,
+            lanes=LateEvents(wired["lanes"], index, KEEPING, self.clock), due=wired["due"],
+            bells=wired["bells"], clock=self.clock,
         )  # fmt: skip
         self.intake: Any = SimIntakeLoop(intake, self.loop, self.scheduler)
         actions: dict[str, Any] = {

@@ -20,6 +20,8 @@ from shared.adapters import memory
 from shared.commands import Commands
 from shared.control_plane import ControlPlane
 from shared.intake import Intake
+from shared.late_events import LateEvents
+from shared.retirement import Retirement
 from shared.run_steps import RunSteps
 from tests.simulation.simulation import simulate
 
@@ -121,6 +123,11 @@ MUTANTS = (
            "if run.remote else run.attempt", "if True else 0"),
     Mutant("an early end frees what may still live", runs, "ended_early",
            "if run.phase not in (Phase.STARTING, Phase.RUNNING):", "if True:"),
+    Mutant("what comes late is not looked up in the index", LateEvents, "absorb",
+           "if late else {}", "if False else {}"),
+    Mutant("dedupe rows are retired without their copies", Retirement, "_let_go", "if entries:", "if False:"),
+    Mutant("pages go before their set is written down", Retirement, "_copy",
+           "if events and run.manifest is None:", "if False:"),
 )  # fmt: skip
 
 
