@@ -56,6 +56,7 @@ class History:
     ) -> None:
         self._journal, self._lanes, self._due, self._sets, self._index = journal, lanes, due, sets, index
         self._keeping, self._now = keeping, now
+        self._found: dict[str, list[Delivery]] = {}
         self._chains: dict[str, list[Run]] = {}
 
     def newest(self) -> Iterator[Delivery]:
@@ -66,16 +67,9 @@ class History:
 
     def deliveries(self, event_id: str) -> list[Delivery]:
         """The deliveries of an event, the oldest first."""
-        references = self._index.find(self._catalog, JOURNAL, event_name(event_id))
-        needle = json.dumps(event_id)[1:-1].encode()
-        references += [line.reference for line in self._tail if needle in line.text]
-        records = {reference: self._journal.read(reference) for reference in references}
-        found = [
-            self._delivery(reference, record)
-            for reference, record in records.items()
-            if record["kind"] == "delivery" and record.get("id") == event_id
-        ]
-        return sorted(found, key=lambda one: (str(one.record["received"]), len(one.reference), one.reference))
+        if event_id not in self._found:
+            self._found[event_id] = self._deliveries(event_id)
+        return self._found[event_id]
 
     def counts(self) -> dict[str, int]:
         """How many deliveries there are, and how they ended; of older ones, how they had ended when indexed."""
@@ -109,6 +103,18 @@ class History:
             chain = [run for run in found if run.correlation == correlation]
             self._chains[correlation] = sorted(chain, key=lambda run: run.created_at)
         return self._chains[correlation]
+
+    def _deliveries(self, event_id: str) -> list[Delivery]:
+        references = self._index.find(self._catalog, JOURNAL, event_name(event_id))
+        needle = json.dumps(event_id)[1:-1].encode()
+        references += [line.reference for line in self._tail if needle in line.text]
+        records = {reference: self._journal.read(reference) for reference in references}
+        found = [
+            self._delivery(reference, record)
+            for reference, record in records.items()
+            if record["kind"] == "delivery" and record.get("id") == event_id
+        ]
+        return sorted(found, key=lambda one: (str(one.record["received"]), len(one.reference), one.reference))
 
     def _ended(self, correlation: str) -> list[tuple[LaneKey, int]]:
         references = self._index.find(self._catalog, JOURNAL, chain_name(correlation))

@@ -27,7 +27,7 @@ _MOST_BLOCKS = 45_000
 _LARGEST_BLOCK = 3_500_000
 _LARGEST_RAW = 1_000_000
 _PREFIX, _PAYLOADS = "journal/", "payloads/"
-_PART, _HOUR_DEPTH = 4 << 20, 5
+_PART, _LAST_PART, _HOUR_DEPTH = 4 << 20, 256 << 10, 5
 _REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
 
 
@@ -132,7 +132,7 @@ class BlobJournal:
         """The references and lines of a file, the last first."""
         file, rest, end = name.removeprefix(_PREFIX), b"", size
         while end:
-            at = max(0, end - _PART)
+            at = max(0, end - _LAST_PART)
             first, *whole = (self._part(name, at, end - at) + rest).splitlines(keepends=True)
             if at == 0:
                 whole, first = [first, *whole], b""

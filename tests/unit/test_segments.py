@@ -42,9 +42,8 @@ def test_a_merge_holds_what_its_segments_held_each_once(one: Entries, other: Ent
 
 
 def test_a_name_in_a_large_segment_is_found_by_one_small_read() -> None:
-    blob = Blob(
-        segments.body((f"name-{number}", f"2026/03/02/12/0123-000001@{number}+600") for number in range(100_000))
-    )
+    place = "2026/03/02/12/0123-000001@{}+600"
+    blob = Blob(segments.body((f"name-{number}", place.format(number)) for number in range(100_000)))
     for number in range(0, 100_000, 997):
         blob.read = blob.reads = 0
         (found,) = blob.find(f"name-{number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -34,10 +35,8 @@ def stage() -> Iterator[Stage]:
 
 def tick(stage: Stage, wire: Wire | None = None) -> None:
     """One tick of a process that may die, fail or be overtaken in it."""
-    try:
+    with contextlib.suppress(Crash, Unavailable, Conflict):
         stage.process(wire).upkeep.tick()
-    except (Crash, Unavailable, Conflict):
-        pass
 
 
 def whole(stage: Stage) -> dict[str, Any]:
