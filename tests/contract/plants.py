@@ -58,10 +58,11 @@ class Plant:
         )
         world = World(
             clock=store.clock, journal=store.journal, lanes=store.lanes, due=store.due, bells=self.bells,
-            sets=store.sets, actions={"work": self.backend}, guards={}, telemetry=telemetry, publisher=None,
-            settings={},
+            limits=store.limits, sets=store.sets, actions={"work": self.backend}, guards={}, telemetry=telemetry,
+            publisher=None, settings={},
         )  # fmt: skip
         self.control_plane = ControlPlane(routes=rules, intake=self.intake, world=world)
+        self.commands = self.control_plane.commands
         self.operations = Operations(
             routes=rules, journal=store.journal, lanes=store.lanes, history=self.history, intake=self.intake,
             telemetry=telemetry, clock=store.clock,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.lanes import Flow
+from shared.flow import Flow
 from shared.routing import Route
 from shared.runs import Phase
 from tests.contract.conftest import Store

@@ -9,7 +9,8 @@ import pytest
 
 from shared import lanes as flow
 from shared import runs
-from shared.lanes import Flow, LaneKey
+from shared.flow import Flow
+from shared.lanes import LaneKey
 from shared.observations import Failure, Status
 from shared.routing import Route
 from shared.runs import Phase, Run
@@ -122,17 +123,28 @@ def test_what_is_still_worked_on_stays(plant: Plant) -> None:
     assert len(plant.store.lanes.events(LANE, 1)) == 1
 
 
-def test_the_set_of_a_failed_run_is_worked_on_again_after_its_pages_have_gone(plant: Plant) -> None:
+def test_the_set_of_a_failed_run_joins_a_new_one_after_its_pages_have_gone(plant: Plant) -> None:
     plant.backend._plans = {1: Plan(ends=Status.FAILED, failure=Failure.PERMANENT)}
     plant.receive([payload(plant, f"e{number}") for number in range(3)])
     plant.work()
     assert run_of(plant, 1).phase is Phase.FAILED
     assert age(plant) == 3
     plant.backend._plans = {}
-    plant.control_plane.retry(run_of(plant, 1).id)
+    plant.commands.force_new(run_of(plant, 1).id)
     plant.work()
     assert run_of(plant, 2).phase is Phase.SUCCEEDED
     assert set_of(plant, run_of(plant, 2)) == ["e0", "e1", "e2"]
+
+
+def test_another_attempt_of_a_run_works_on_the_set_that_it_wrote_down(plant: Plant) -> None:
+    plant.backend._plans = {1: Plan(ends=Status.FAILED, failure=Failure.PERMANENT)}
+    plant.receive([payload(plant, "e1")])
+    plant.work()
+    assert age(plant) == 1
+    plant.commands.retry(run_of(plant, 1).id)
+    plant.work()
+    assert (run_of(plant, 1).phase, run_of(plant, 1).attempt) == (Phase.SUCCEEDED, 2)
+    assert set_of(plant, run_of(plant, 1)) == ["e1"]
 
 
 def test_a_run_that_never_wrote_its_set_down_can_still_be_worked_on_again(plant: Plant) -> None:
@@ -142,12 +154,12 @@ def test_a_run_that_never_wrote_its_set_down_can_still_be_worked_on_again(plant:
     assert found is not None
     run = runs.opened("curate", "demand", 1, "quiet", plant.clock.now())
     plant.store.lanes.hand_over(flow.handed_over(found[0]), found[1], run)
-    plant.control_plane.cancel(run.id)
+    plant.commands.cancel(run.id)
     plant.work()
     assert run_of(plant, 1).phase is Phase.CANCELLED
     assert run_of(plant, 1).manifest is None
     assert age(plant) == 3
-    plant.control_plane.retry(run.id)
+    plant.commands.force_new(run.id)
     plant.work()
     assert set_of(plant, run_of(plant, 2)) == ["e0", "e1", "e2"]
 
@@ -156,7 +168,7 @@ def test_what_is_carried_to_a_run_that_has_not_begun_stays(plant: Plant) -> None
     plant.backend._plans = {1: Plan(ends=Status.FAILED, failure=Failure.PERMANENT)}
     plant.receive([payload(plant, "e1")])
     plant.work()
-    plant.control_plane.retry(run_of(plant, 1).id)
+    plant.commands.force_new(run_of(plant, 1).id)
     assert age(plant) == 0
     assert len(plant.store.lanes.events(LANE, 1)) == 1
     plant.work()
