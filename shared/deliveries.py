@@ -1,15 +1,16 @@
-"""One delivery as the journal has it, with the outcome that follows from the lanes.  Pure over what was looked up."""
+"""One delivery as the journal has it, with the outcome that follows from the lanes, and the end that it may tell."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.intake import Outcome
 from shared.lanes import LaneKey
-from shared.ports import JSON
+from shared.ports import JSON, Lanes
 
 Place = tuple[int, str]
 """Generation and reference under which a lane has absorbed an event."""
@@ -72,6 +73,20 @@ def derived(reference: str, record: JSON, places: Mapping[LaneKey, Place]) -> De
             reasons.append(f"{lane.route}: duplicate of {place[1]}")
     best = min(outcomes, key=(Outcome.ROUTED, Outcome.DUPLICATE, Outcome.REJECTED).index)
     return Delivery(reference, record, best, "; ".join(reasons))
+
+
+def outcomes(records: Sequence[tuple[str, JSON]], known: Lanes) -> dict[str, int]:
+    """How many deliveries these are, and how they have ended; each lane is asked once for all of its events."""
+    asked: dict[LaneKey, set[str]] = {}
+    for _, record in records:
+        for lane in lanes(record):
+            asked.setdefault(lane, set()).add(record["identity"])
+    found = {lane: known.absorbed(lane, identities) for lane, identities in asked.items()}
+    counts = collections.Counter(deliveries=len(records))
+    for reference, record in records:
+        places = {lane: found[lane][record["identity"]] for lane in lanes(record) if record["identity"] in found[lane]}
+        counts[str(derived(reference, record, places).outcome)] += 1
+    return counts
 
 
 def end(record: JSON) -> End | None:

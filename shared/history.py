@@ -73,13 +73,10 @@ class History:
 
     def counts(self) -> dict[str, int]:
         """How many deliveries there are, and how they ended; of older ones, how they had ended when indexed."""
-        counts = {"deliveries": 0} | {str(outcome): 0 for outcome in Outcome} | dict(self._catalog.counts)
-        for line in self._tail:
-            record = json.loads(line.text)
-            if record["kind"] == "delivery":
-                counts["deliveries"] += 1
-                counts[str(self._delivery(line.reference, record).outcome)] += 1
-        return counts
+        tail = [(line.reference, json.loads(line.text)) for line in self._tail]
+        new = deliveries.outcomes([found for found in tail if found[1]["kind"] == "delivery"], self._lanes)
+        names = ("deliveries", *map(str, Outcome))
+        return {name: self._catalog.counts.get(name, 0) + new.get(name, 0) for name in names}
 
     def absorbed_as(self, lane: LaneKey, record: JSON) -> Place | None:
         """Where a lane has absorbed the event of a delivery, also when its dedupe row was retired."""

@@ -10,13 +10,11 @@ import collections
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from shared import deliveries
-from shared.deliveries import Place
 from shared.event_index import JOURNAL, Catalog, EventIndex, chain_name, event_name
-from shared.lanes import LaneKey
 from shared.ports import JSON, Journal, Lanes, Line
 from shared.retirement import Keeping, Retirement
 
@@ -91,28 +89,12 @@ class Indexing:
         ]
         entries += [(chain_name(end.correlation), reference) for reference, end in ends.items() if end.correlation]
         counts = collections.Counter(catalog.counts)
-        counts.update(self._outcomes(chunk.records))
+        counts.update(deliveries.outcomes(chunk.records, self._lanes))
         self._retirement.expect(ends.values(), now)
         day = min(_day(now - _OPEN_FOR), chunk.first_open[:10] or "~")
         files = {file: at for file, at in chunk.files.items() if file >= day}
         moved = dataclasses.replace(catalog, day=day, files=files, counts=dict(counts))
         self._index.save(moved, JOURNAL, entries)
-
-    def _outcomes(self, records: Sequence[tuple[str, JSON]]) -> dict[str, int]:
-        """How these deliveries ended, each lane asked once for all of its events."""
-        asked: dict[LaneKey, set[str]] = {}
-        for _, record in records:
-            for lane in deliveries.lanes(record):
-                asked.setdefault(lane, set()).add(record["identity"])
-        found = {lane: self._lanes.absorbed(lane, identities) for lane, identities in asked.items()}
-        counts = collections.Counter(deliveries=len(records))
-        for reference, record in records:
-            places: dict[LaneKey, Place] = {}
-            for lane in deliveries.lanes(record):
-                if place := found[lane].get(record["identity"]):
-                    places[lane] = place
-            counts[str(deliveries.derived(reference, record, places).outcome)] += 1
-        return counts
 
 
 def _day(at: dt.datetime) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 FAN = 8
 """So many segments of one class of size are merged into one."""
 LARGEST = 1_000_000
-"""A segment of so many lines is not merged any more."""
+"""Segments are merged as long as they have no more lines together: what a small instance can hold in memory."""
 
 _SMALL, _WHOLE, _DIGITS = 16_000, 65_536, 16
 _SPREAD = 2.0  # the position of a hash among n varies by sqrt(n) / 2 at most (binomial); four times that
@@ -55,9 +56,16 @@ def to_merge(segments: Sequence[Segment]) -> list[Segment]:
     for segment in segments:
         classes.setdefault(_class(segment), []).append(segment)
     for size in sorted(classes):
-        if len(classes[size]) >= FAN and size < _class(Segment("", LARGEST, 0)):
-            return classes[size][:FAN]
+        if len(classes[size]) >= FAN:
+            chosen = _fitting(sorted(classes[size], key=lambda segment: segment.lines)[:FAN])
+            return chosen if len(chosen) > 1 else []
     return []
+
+
+def _fitting(segments: Sequence[Segment]) -> list[Segment]:
+    """The first of these that are together no larger than a segment may be."""
+    sums = itertools.accumulate(segment.lines for segment in segments)
+    return [segment for segment, lines in zip(segments, sums, strict=True) if lines <= LARGEST]
 
 
 def find(segment: Segment, name: str, part: Callable[[int, int], bytes]) -> list[str]:

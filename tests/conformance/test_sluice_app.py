@@ -91,6 +91,7 @@ def test_the_app_is_indexed_with_its_functions(drive: Drive) -> None:
         "lane_poison": "queueTrigger",
         "run_poison": "queueTrigger",
         "sweep": "timerTrigger",
+        "upkeep": "timerTrigger",
         "health": "httpTrigger",
         "events": "httpTrigger",
     }.items() <= {name: trigger["type"] for name, trigger in triggers.items()}.items()
@@ -129,6 +130,7 @@ def test_the_timer_and_the_http_functions_answer(drive: Drive) -> None:
     calls = [
         shapes.event_grid("event_grid", BLOB | {"id": id}),
         shapes.timer("sweep"),
+        shapes.timer("upkeep"),
         shapes.http("health", "request"),
         shapes.http("events", "request", query={"limit": "5"}),
         shapes.http("events", "request", query={"limit": "many"}),
@@ -143,7 +145,7 @@ def test_the_timer_and_the_http_functions_answer(drive: Drive) -> None:
 
     results = succeeded(drive(*calls))
 
-    statuses = [int(result["returned"]["http"]["status"]) for result in results[2:]]
+    statuses = [int(result["returned"]["http"]["status"]) for result in results[3:]]
     assert statuses == [200, 200, 400, 200, 200, 200, 404, 200, 404, 400]
 
 

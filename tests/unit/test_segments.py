@@ -28,6 +28,7 @@ class Blob:
         return segments.find(segments.described("s", self.content), name, self.part)
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.text(max_size=8))
 def test_a_name_stands_for_all_that_was_entered_under_it_and_nothing_else(entries: Entries, name: str) -> None:
     blob = Blob(segments.body(entries))
@@ -35,6 +36,7 @@ def test_a_name_stands_for_all_that_was_entered_under_it_and_nothing_else(entrie
         assert blob.find(wanted) == sorted({value for other, value in entries if other == wanted})
 
 
+@settings(deadline=None)
 @given(ENTRIES, ENTRIES)
 def test_a_merge_holds_what_its_segments_held_each_once(one: Entries, other: Entries) -> None:
     bodies = [segments.body(one), segments.body(other), segments.body(one)]
@@ -53,7 +55,7 @@ def test_a_name_in_a_large_segment_is_found_by_one_small_read() -> None:
     assert blob.find("nobody") == []
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2000), st.integers(3000, 6000))
 def test_a_name_with_very_many_entries_is_found_whole_wherever_they_lie(others: int, many: int) -> None:
     """They lie together, so hashes are not spread evenly: more is read until both ends are seen."""
@@ -79,5 +81,5 @@ def test_there_are_never_many_segments_however_many_were_added() -> None:
             whole = Segment(f"m{number}", sum(each.lines for each in chosen), 0)
             held = [*(each for each in held if each not in chosen), whole]
     assert sum(each.lines for each in held) == 15_000_000
-    assert len(held) <= 3 * FAN + 15_000_000 * 8 // LARGEST
-    assert max(each.lines for each in held) <= 1.1 * LARGEST
+    assert len(held) <= 3 * FAN + 15_000_000 * 2 // LARGEST
+    assert max(each.lines for each in held) <= LARGEST

@@ -111,7 +111,8 @@ def test_a_file_of_routes_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:
 
 def test_an_empty_setting_is_like_none(root: Path) -> None:
     optional = ["SLUICE_ROUTES", "EVENTGRID_TOPIC_ENDPOINT", "EVENTGRID_TOPIC_KEY", "AZURE_RESOURCE_MANAGER",
-                "APPLICATIONINSIGHTS_CONNECTION_STRING", "SLUICE_OUTBOX_HUB", "REGISTRY_PULL_IDENTITY"]  # fmt: skip
+                "APPLICATIONINSIGHTS_CONNECTION_STRING", "SLUICE_OUTBOX_HUB", "REGISTRY_PULL_IDENTITY",
+                "EVENT_HUB_RETENTION_DAYS"]  # fmt: skip
     assert read({**WHOLE, **dict.fromkeys(optional, "")}, root) == read(WHOLE, root)
 
 
@@ -128,6 +129,19 @@ def test_optional_settings_are_read(root: Path) -> None:
     assert (found.insights, found.outbox, found.pull_identity) == (
         "Instr", "ns.servicebus.windows.net/hub", "/subscriptions/x",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("retention", "days"), [(None, 14), ("1", 14), ("7", 14), ("30", 32), ("90", 92)])
+def test_events_stay_known_in_their_lanes_for_longer_than_a_hub_keeps_them(
+    root: Path, retention: str | None, days: int
+) -> None:
+    given = {"EVENT_HUB_RETENTION_DAYS": retention} if retention else {}
+    assert read({**WHOLE, **given}, root).keep_days == days
+
+
+def test_a_retention_that_is_no_number_of_days_is_named(root: Path) -> None:
+    (only,) = faults({**WHOLE, "EVENT_HUB_RETENTION_DAYS": "a week"}, root)
+    assert "EVENT_HUB_RETENTION_DAYS is 'a week'" in only
 
 
 def test_the_public_address_of_a_service_is_derived_from_the_account() -> None:
