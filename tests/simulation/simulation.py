@@ -242,7 +242,7 @@ class Simulation:
             self._send(batch, at)
         for payload in self.inputs:
             if self.dice.roll("late").a < AGAIN_LATE:
-                self._send([payload], self.dice.number("late", 150, 600))
+                self._send([payload], self.dice.number("late", 150, TROUBLE + SETTLED - 20))
 
     def _send(self, payloads: list[str], delay: float) -> None:
         self._open += 1
