@@ -65,7 +65,7 @@ class EarlyRings:
 
     def _ring(self, name: str) -> None:
         try:
-            run = next((run for run in self._world.lanes.all_runs() if run.id == name), None)
+            run = self._world.lanes.named(name)
             found = run and self._world.lanes.run(LaneKey(run.route, run.key), run.generation)
             if not found or found[0].phase is not Phase.RUNNING:
                 return
