@@ -34,27 +34,27 @@ def _join(dice: Dice) -> Flow:
 
 
 def routes(dice: Dice) -> Routes:
-    """A chain (curate, train, notify) and routes beside it; flow policies are drawn."""
+    """A chain (curate, train, notify) and one or two routes beside it; flow policies are drawn."""
+    beside = dice.pick("beside", (("mirror",), ("index",), ("join",), ("mirror", "join"), ("mirror", "index")))
     retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
     emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
     common: dict[str, Any] = {"timeout": _seconds(900), "start_timeout": _seconds(7200)}
-    return Routes(
-        (
-            Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
-                  flow=_flow(dice, "curate"), limit=dice.pick("curate limit", (None, None, 3)), emits=emits,
-                  retry=retry, **common),
-            Route("mirror", frozenset({"A.B"}), "all", "copy", {}, flow=_flow(dice, "mirror"), retry=retry,
-                  approval=dice.pick("mirror approval", (None, None, _seconds(600))), **common),
-            Route("index", frozenset({"A.B"}), "{id}", "copy", {}, limit=dice.pick("index limit", (1, 2, 3)),
-                  flow=Flow(once=True), retry=retry, **common),
-            Route("join", frozenset({"A.B", "Sluice.DatasetPublished"}), "{data.table}", "copy",
-                  {"v": "{set.DatasetPublished.data.version}"}, flow=_join(dice), retry=retry, **common),
-            Route("train", frozenset({"Sluice.DatasetPublished"}), "{data.table}", "careful",
-                  {"v": "{event.data.version}"}, retry=retry, **common),
-            Route("notify", frozenset({"Sluice.RunFailed"}), "{data.route}", "copy", {}, retry=Retry(1), **common),
-        ),
-        "simulated",
+    drawn = (
+        Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
+              flow=_flow(dice, "curate"), limit=dice.pick("curate limit", (None, None, 3)), emits=emits,
+              retry=retry, **common),
+        Route("mirror", frozenset({"A.B"}), "all", "copy", {}, flow=_flow(dice, "mirror"), retry=retry,
+              approval=dice.pick("mirror approval", (None, None, _seconds(600))), **common),
+        Route("index", frozenset({"A.B"}), "{id}", "copy", {}, limit=dice.pick("index limit", (1, 2, 3)),
+              flow=Flow(once=True), retry=retry, **common),
+        Route("join", frozenset({"A.B", "Sluice.DatasetPublished"}), "{data.table}", "copy",
+              {"v": "{set.DatasetPublished.data.version}"}, flow=_join(dice), retry=retry, **common),
+        Route("train", frozenset({"Sluice.DatasetPublished"}), "{data.table}", "careful",
+              {"v": "{event.data.version}"}, retry=retry, **common),
+        Route("notify", frozenset({"Sluice.RunFailed"}), "{data.route}", "copy", {}, retry=Retry(1), **common),
     )  # fmt: skip
+    chain = ("curate", "train", "notify")
+    return Routes(tuple(route for route in drawn if route.name in (*chain, *beside)), "simulated")
 
 
 def events(dice: Dice, wanted: frozenset[int] | None) -> list[tuple[list[str], float]]:
