@@ -117,7 +117,7 @@ def disturbed(
 
 def test_the_scenario_reaches_every_port(calls: list[str]) -> None:
     assert {place.split(".")[0] for place in calls} == {
-        "journal", "lanes", "due", "bells", "sets", "work", "unsure", "compaction", "listeners",
+        "journal", "lanes", "due", "bells", "sets", "work", "unsure", "compaction", "listeners", "index",
     }  # fmt: skip
     counted = collections.Counter(calls)
     assert counted["work.start"] == 1, "the compaction alone starts nothing"
