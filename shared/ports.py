@@ -16,6 +16,7 @@ from shared.lanes import Collected, Lane, LaneKey
 from shared.limits import Limit
 from shared.observations import Observation, Remote
 from shared.runs import Run
+from shared.scoring_log import Call, Minute
 
 JSON = Mapping[str, Any]
 
@@ -229,6 +230,26 @@ class IndexBlobs(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a blob; one that is gone is fine."""
+
+
+class ScoringLog(Protocol):
+    """What the deployments answered, by the minute.
+
+    Calls of a partition are folded in the order of their sequence numbers; those that come again change nothing.
+    """
+
+    def fold(self, partition: str, calls: Sequence[tuple[int, Call]]) -> None:
+        """Add calls, each with its sequence number in the partition.  Raises Unavailable (repeat the same calls)."""
+
+    def minutes(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> list[Minute]:
+        """The minutes of a deployment that start in [since, until), the oldest first; quiet minutes are left out."""
+
+
+class ScoringArchive(Protocol):
+    """Every message of the scoring log, word for word, as blobs of the lake."""
+
+    def keep(self, name: str, last: int, body: bytes) -> None:
+        """Write a blob that ends with sequence number `last`, unless what is there goes as far.  Raises Unavailable."""
 
 
 class Action(Protocol):
