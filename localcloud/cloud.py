@@ -29,6 +29,12 @@ LAKE_CONTAINERS = ("bronze", "silver", "gold", "azureml")
 STORE_ACCOUNT = "sluicestore"
 STORE_KEY = "c2x1aWNlLXN0b3JlLWtleS1vZi10aGUtbG9jYWwtY2xvdWQtb25seS0wMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OQ=="
 TOPIC = "sluice"
+HUB_NAMESPACE = "evhns-sluice"
+HUB_KEY_NAME = "RootManageSharedAccessKey"
+HUB_KEY = "ZXZlbnQtaHVicy1rZXktb2YtdGhlLWxvY2FsLWNsb3VkLW9ubHk="
+EVENTS_HUB, SCORING_HUB = "sluice-events", "sluice-scoring"
+HUBS = {EVENTS_HUB: 4, SCORING_HUB: 2}
+"""The hubs of the namespace, and how many partitions each has."""
 
 SERVICES = (
     "azurite_blob",
@@ -37,6 +43,7 @@ SERVICES = (
     "lake",  # http: the event-raising front of azurite_blob
     "identity",  # http: managed identity endpoint
     "event_grid",  # http: custom topic publishing
+    "event_hubs",  # AMQP 1.0, plain or in TLS: Event Hubs
     "databricks",  # http: Jobs API 2.2
     "arm",  # https: Azure Resource Manager (Azure ML, Container Instances, Registry tasks, Event Grid)
     "registry",  # https: OCI distribution
@@ -50,8 +57,9 @@ STORAGE_ID = f"{_PROVIDERS}/Microsoft.Storage/storageAccounts/{LAKE_ACCOUNT}"
 REGISTRY_ID = f"{_PROVIDERS}/Microsoft.ContainerRegistry/registries/{REGISTRY}"
 WORKSPACE_ID = f"{_PROVIDERS}/Microsoft.MachineLearningServices/workspaces/{WORKSPACE}"
 TOPIC_ID = f"{_PROVIDERS}/Microsoft.EventGrid/topics/{TOPIC}"
+NAMESPACE_ID = f"{_PROVIDERS}/Microsoft.EventHub/namespaces/{HUB_NAMESPACE}"
 
-_HTTPS = frozenset({"arm", "registry"})
+_SCHEMES = {"arm": "https", "registry": "https", "event_hubs": "sb"}
 _record_lock = threading.Lock()
 
 
@@ -104,8 +112,7 @@ class Cloud:
 
     def url(self, service: str) -> str:
         """The base address of `service`, without a trailing slash."""
-        scheme = "https" if service in _HTTPS else "http"
-        return f"{scheme}://127.0.0.1:{self.ports[service]}"
+        return f"{_SCHEMES.get(service, 'http')}://127.0.0.1:{self.ports[service]}"
 
     @property
     def ca_bundle(self) -> Path:
@@ -141,6 +148,11 @@ class Cloud:
             f"TableEndpoint={self.url('azurite_table')}/{account};"
         )
 
+    def hub_connection_string(self) -> str:
+        """The namespace's connection string, as the SDKs take one for an emulator: no TLS, any port."""
+        key = f"SharedAccessKeyName={HUB_KEY_NAME};SharedAccessKey={HUB_KEY}"
+        return f"Endpoint={self.url('event_hubs')};{key};UseDevelopmentEmulator=true;"
+
     def trust(self) -> dict[str, str]:
         """Variables that make every Python client trust this cloud's certificates and reach its identity endpoint."""
         return {
@@ -172,8 +184,9 @@ class Cloud:
             "AzureWebJobsStorage": self.connection_string(STORE_ACCOUNT, STORE_KEY),
             "SluiceStorage": self.connection_string(STORE_ACCOUNT, STORE_KEY),
             "SluiceLake": self.connection_string(LAKE_ACCOUNT, LAKE_KEY),
-            "SluiceHub__fullyQualifiedNamespace": "127.0.0.1",
-            "SLUICE_HUB": "sluice-events",
+            "SluiceHub": self.hub_connection_string(),
+            "SLUICE_HUB": EVENTS_HUB,
+            "SLUICE_SCORING_HUB": SCORING_HUB,
             "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
             "AZURE_RESOURCE_GROUP": RESOURCE_GROUP,
             "AZURE_LOCATION": LOCATION,

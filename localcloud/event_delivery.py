@@ -1,4 +1,4 @@
-"""Event Grid's delivery to webhooks: handshake, at-least-once, retry schedule, expiry.
+"""Event Grid's delivery to webhooks and event hubs: handshake, at-least-once, retry schedule, expiry.
 
 A delivery is a file until it ends, so that restarting the services loses none.  All of the service's times are
 multiplied by a scale; the 30 seconds that an endpoint has to answer are not.
@@ -14,7 +14,7 @@ import random
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -34,6 +34,19 @@ ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
 OUT_OF_REACH = 0
 """The status that is recorded when no answer came."""
 
+HUB = "sb://"
+"""What the address of a target begins with that is an event hub of this cloud."""
+
+
+class EventHubs(Protocol):
+    """Where events go whose subscription names an event hub."""
+
+    def has(self, hub: str) -> bool:
+        """Whether there is such a hub."""
+
+    def give(self, hub: str, body: bytes, properties: Mapping[str, str], key: str | None = None) -> None:
+        """Append one event."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -49,9 +62,10 @@ class Target:
     def of(cls, name: str, properties: Mapping[str, Any]) -> Target:
         """The target in an event subscription's properties."""
         retry = properties.get("retryPolicy") or {}
+        where = properties["destination"]["properties"]
         return cls(
             subscription=name,
-            url=properties["destination"]["properties"]["endpointUrl"],
+            url=where.get("endpointUrl") or HUB + str(where["resourceId"]).rpartition("/")[2],
             cloud_events=properties.get("eventDeliverySchema") == "CloudEventSchemaV1_0",
             max_attempts=int(retry.get("maxDeliveryAttempts") or 30),
             time_to_live=60.0 * int(retry.get("eventTimeToLiveInMinutes") or 1440),
@@ -61,9 +75,10 @@ class Target:
 class Deliveries:
     """Everything that is on its way to subscribers."""
 
-    def __init__(self, cloud: Cloud, faults: Faults, time_scale: float) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, hubs: EventHubs | None, time_scale: float) -> None:
         self._cloud = cloud
         self._faults = faults
+        self._hubs = hubs
         self._scale = time_scale
         self._folder = cloud.home / "event_grid" / "pending"
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,7 +107,11 @@ class Deliveries:
         return len(paths)
 
     async def validate(self, target: Target) -> str | None:
-        """Do the handshake that proves that the endpoint wants events; the reason when it fails."""
+        """Do the handshake that proves that the endpoint wants events; the reason when it fails.  A hub needs only be there."""
+        if target.url.startswith(HUB):
+            hub = target.url.removeprefix(HUB)
+            there = self._hubs is not None and self._hubs.has(hub)
+            return None if there else f"there is no event hub {hub!r} in this cloud"
         try:
             return await (self._validate_cloud_events(target) if target.cloud_events else self._validate(target))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -148,10 +167,11 @@ class Deliveries:
         if fault.delivery == "drop":
             status = OUT_OF_REACH
         else:
+            send = self._give if target.url.startswith(HUB) else self._post
             async with self._in_flight:
-                status = await self._post(target, pending)
+                status = await send(target, pending)
             if fault.delivery == "duplicate":
-                status = await self._post(target, pending)
+                status = await send(target, pending)
             if fault.delivery == "lose_response":
                 status = OUT_OF_REACH
         self._cloud.record(
@@ -171,20 +191,19 @@ class Deliveries:
                 except TimeoutError:
                     return
 
+    async def _give(self, target: Target, pending: Mapping[str, Any]) -> int:
+        """To an event hub: the headers become the message's properties."""
+        hub = target.url.removeprefix(HUB)
+        if self._hubs is None or not self._hubs.has(hub):
+            return 404
+        properties = _headers(target, pending) | {"aeg-output-event-id": str(pending["event"].get("id"))}
+        self._hubs.give(hub, _body(pending["event"]), properties)
+        return 200
+
     async def _post(self, target: Target, pending: Mapping[str, Any]) -> int:
-        event = pending["event"]
-        cloud_event = "specversion" in event
-        headers = {
-            "aeg-event-type": "Notification",
-            "aeg-subscription-name": target.subscription.upper(),
-            "aeg-delivery-count": str(pending["attempt"]),
-            "Content-Type": "application/cloudevents+json; charset=utf-8"
-            if cloud_event
-            else "application/json; charset=utf-8",
-        }
-        if not cloud_event:
-            headers |= {"aeg-data-version": str(event.get("dataVersion", "")), "aeg-metadata-version": "1"}
-        body = json.dumps(event if cloud_event else [event]).encode()
+        kind = "cloudevents+json" if "specversion" in pending["event"] else "json"
+        headers = _headers(target, pending) | {"Content-Type": f"application/{kind}; charset=utf-8"}
+        body = _body(pending["event"])
         try:
             async with self._http.post(target.url, data=body, headers=headers) as response:
                 await response.read()
@@ -220,6 +239,23 @@ class Deliveries:
             if response.status == 200 and allowed in {"*", "eventgrid.azure.net"}:
                 return None
             return f"the endpoint answered {response.status} to OPTIONS and allows the origin {allowed!r}"
+
+
+def _headers(target: Target, pending: Mapping[str, Any]) -> dict[str, str]:
+    event = pending["event"]
+    headers = {
+        "aeg-event-type": "Notification",
+        "aeg-subscription-name": target.subscription.upper(),
+        "aeg-delivery-count": str(pending["attempt"]),
+    }
+    if "specversion" not in event:
+        headers |= {"aeg-data-version": str(event.get("dataVersion", "")), "aeg-metadata-version": "1"}
+    return headers
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    """One CloudEvent as it is, an event of Event Grid's schema as an array of one."""
+    return json.dumps(event if "specversion" in event else [event]).encode()
 
 
 def _wait(attempt: int, status: int) -> float:

@@ -1,4 +1,4 @@
-"""Event Grid: topics that take events, event subscriptions managed through ARM, and delivery to webhooks."""
+"""Event Grid: topics that take events, event subscriptions managed through ARM, delivery to webhooks and hubs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from localcloud.arm import Failed, Operations
 from localcloud.cloud import TOPIC, TOPIC_ID, Cloud
-from localcloud.event_delivery import Deliveries, Target
+from localcloud.event_delivery import Deliveries, EventHubs, Target
 from localcloud.event_filters import OPERATORS, matches
 from localcloud.faults import Faults
 
@@ -21,18 +21,26 @@ MAX_REQUEST = 1024 * 1024
 DEFAULT_TIME_SCALE = 0.1
 """Event Grid's waits are shortened to a tenth, unless told otherwise."""
 
+_DESTINATIONS = {"WebHook": "endpointUrl", "EventHub": "resourceId"}
 _REQUIRED = {False: ("id", "subject", "eventType", "eventTime", "dataVersion"), True: ("id", "source", "type")}
 
 
 class EventGrid:
     """All topics and event subscriptions of one local cloud."""
 
-    def __init__(self, cloud: Cloud, faults: Faults | None = None, *, time_scale: float = DEFAULT_TIME_SCALE) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        faults: Faults | None = None,
+        hubs: EventHubs | None = None,
+        *,
+        time_scale: float = DEFAULT_TIME_SCALE,
+    ) -> None:
         self._cloud = cloud
         self._folder = cloud.home / "event_grid" / "subscriptions"
         self._subscriptions = {row["id"].lower(): row for row in map(_read, sorted(self._folder.glob("*.json")))}
         self._operations = Operations(cloud, "Microsoft.EventGrid")
-        self._deliveries = Deliveries(cloud, faults or Faults(), time_scale)
+        self._deliveries = Deliveries(cloud, faults or Faults(), hubs, time_scale)
 
     async def publish(self, topic_id: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Take `events` of the source `topic_id` and deliver them, at least once, to whoever subscribed to such events.
@@ -198,8 +206,10 @@ def _problem(name: str, properties: Mapping[str, Any]) -> str:
     destination = properties.get("destination") or {}
     if not 3 <= len(name) <= 64:
         return f"the name {name!r} must have 3 to 64 characters"
-    if destination.get("endpointType") != "WebHook" or not (destination.get("properties") or {}).get("endpointUrl"):
-        return "properties.destination must be a WebHook with an endpointUrl; other destinations are not emulated"
+    wanted = _DESTINATIONS.get(destination.get("endpointType", ""))
+    if wanted is None or not (destination.get("properties") or {}).get(wanted):
+        known = ", ".join(f"{kind} with {name}" for kind, name in _DESTINATIONS.items())
+        return f"properties.destination must be one of: {known}; other destinations are not emulated"
     advanced = (properties.get("filter") or {}).get("advancedFilters") or []
     unknown = [one.get("operatorType") for one in advanced if one.get("operatorType") not in OPERATORS]
     if unknown:
@@ -212,8 +222,9 @@ def _problem(name: str, properties: Mapping[str, Any]) -> str:
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """A subscription as ARM shows it: the endpoint without its query, where keys are."""
     properties = dict(row["properties"])
-    base = properties["destination"]["properties"]["endpointUrl"].split("?")[0]
-    properties["destination"] = {"endpointType": "WebHook", "properties": {"endpointBaseUrl": base}}
+    if properties["destination"]["endpointType"] == "WebHook":
+        base = properties["destination"]["properties"]["endpointUrl"].split("?")[0]
+        properties["destination"] = {"endpointType": "WebHook", "properties": {"endpointBaseUrl": base}}
     return {**row, "properties": properties}
 
 

@@ -26,6 +26,8 @@ from localcloud.containers import Containers
 from localcloud.databricks import Databricks
 from localcloud.environments import Environments
 from localcloud.event_grid import DEFAULT_TIME_SCALE, EventGrid
+from localcloud.event_hubs import EventHubs
+from localcloud.event_hubs_port import SharedPort
 from localcloud.faults import Faults, Handler
 from localcloud.identity import Identity
 from localcloud.lake_front import LakeFront
@@ -37,7 +39,7 @@ from localcloud.registry_build import RegistryBuild
 ELSEWHERE = frozenset({"azurite_blob", "azurite_queue", "azurite_table", "functions"})
 """Services with a process of their own."""
 
-_HTTPS = frozenset({"arm", "registry"})
+_TLS = frozenset({"arm", "registry", "event_hubs"})
 _OPEN = frozenset({"/metadata/endpoints", "/discovery", "/_faults"})
 
 
@@ -56,8 +58,9 @@ class Services:
         self._faults = {name: Faults() for name in SERVICES if name not in ELSEWHERE}
         self._processes = Processes(cloud.home)
         self._runners: list[web.AppRunner] = []
-        self._grid = EventGrid(cloud, self._faults["event_grid"], time_scale=time_scale)
-        self._closing: list[Any] = [self._grid, self._processes]
+        self._hubs = EventHubs(cloud, self._faults["event_hubs"])
+        self._grid = EventGrid(cloud, self._faults["event_grid"], self._hubs, time_scale=time_scale)
+        self._closing: list[Any] = [self._grid, self._hubs, self._processes]
         self._routes = self._wire()
 
     def _wire(self) -> dict[str, list[web.RouteDef]]:
@@ -78,6 +81,7 @@ class Services:
             "lake": lake.routes(),
             "identity": Identity(cloud).routes(),
             "event_grid": grid.routes(),
+            "event_hubs": [],
             "databricks": databricks.routes(),
             "arm": [*metadata, *_all(machine_learning, instances, build), *grid.arm_routes()],
             "registry": registry.routes(),
@@ -98,11 +102,20 @@ class Services:
             runner = web.AppRunner(app, access_log=None, auto_decompress=name != "lake", shutdown_timeout=1.0)
             await runner.setup()
             self._runners.append(runner)
-            context = certificates.server_context(self._cloud) if name in _HTTPS else None
-            await web.TCPSite(runner, "127.0.0.1", self._cloud.ports[name], ssl_context=context).start()
+            await self._bind(name, runner)
         for service in self._starting:
             await service.start()
         self._grid.resume()
+
+    async def _bind(self, name: str, runner: web.AppRunner) -> None:
+        tls = certificates.server_context(self._cloud) if name in _TLS else None
+        port = self._cloud.ports[name]
+        if name == "event_hubs":
+            shared = SharedPort(self._hubs.serve, runner.server, tls)
+            await shared.start(port)
+            self._closing.insert(0, shared)
+        else:
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
 
     async def close(self) -> None:
         """Stop serving, then everything that the services started."""

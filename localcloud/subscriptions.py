@@ -1,6 +1,6 @@
 """The Event Grid subscriptions that feed the app: lake, registry and workspace to the Functions host's webhook.
 
-Made with the management SDK, as a deployment would make them; doing it again changes nothing.
+The lake's can go into the event hub instead, from which the app takes batches: the road for storms.  Made with the management SDK, as a deployment would make them; doing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,25 @@ from typing import Any
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError
 from azure.mgmt.eventgrid import EventGridManagementClient
-from azure.mgmt.eventgrid.models import EventSubscription, EventSubscriptionFilter, WebHookEventSubscriptionDestination
+from azure.mgmt.eventgrid.models import (
+    EventHubEventSubscriptionDestination,
+    EventSubscription,
+    EventSubscriptionDestination,
+    EventSubscriptionFilter,
+    WebHookEventSubscriptionDestination,
+)
 
-from localcloud.cloud import REGISTRY_ID, ROOT, STORAGE_ID, SUBSCRIPTION, WORKSPACE_ID, Cloud, UnknownCloud
+from localcloud.cloud import (
+    EVENTS_HUB,
+    NAMESPACE_ID,
+    REGISTRY_ID,
+    ROOT,
+    STORAGE_ID,
+    SUBSCRIPTION,
+    WORKSPACE_ID,
+    Cloud,
+    UnknownCloud,
+)
 
 FUNCTION = "event_grid"
 SOURCES = (
@@ -52,13 +68,19 @@ class Identity:
         return AccessToken(answer["access_token"], int(answer["expires_on"]))
 
 
-def create(cloud: Cloud) -> list[str]:
-    """Create or update every subscription; the names, after Event Grid validated the endpoint."""
-    endpoint = webhook(cloud)
+def create(cloud: Cloud, *, storms: bool = False) -> list[str]:
+    """Create or update every subscription; the names, after Event Grid validated the endpoint.
+
+    With `storms` the lake's events go into the event hub of the app.
+    """
+    endpoint: EventSubscriptionDestination = WebHookEventSubscriptionDestination(endpoint_url=webhook(cloud))
+    destinations = {name: endpoint for name, _, _ in SOURCES}
+    if storms:
+        destinations["lake"] = hub()
     with client(cloud) as management:
         for name, source, schema in SOURCES:
             wanted = EventSubscription(
-                destination=WebHookEventSubscriptionDestination(endpoint_url=endpoint),
+                destination=destinations[name],
                 filter=EventSubscriptionFilter(subject_begins_with="", is_subject_case_sensitive=False),
                 event_delivery_schema=schema,
             )
@@ -67,6 +89,11 @@ def create(cloud: Cloud) -> list[str]:
             except AzureError as error:
                 raise SubscriptionsFailed(f"the Event Grid subscription {name!r} was not made: {error}") from error
     return [name for name, _, _ in SOURCES]
+
+
+def hub() -> EventSubscriptionDestination:
+    """The event hub that the app receives from."""
+    return EventHubEventSubscriptionDestination(resource_id=f"{NAMESPACE_ID}/eventhubs/{EVENTS_HUB}")
 
 
 def webhook(cloud: Cloud) -> str:
@@ -132,9 +159,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m localcloud.subscriptions")
     parser.add_argument("--name", default="default")
     parser.add_argument("--root", type=Path, default=ROOT)
+    parser.add_argument("--storms", action="store_true", help="the lake's events go through the event hub")
     given = parser.parse_args()
     try:
-        made = create(Cloud.load(given.name, given.root))
+        made = create(Cloud.load(given.name, given.root), storms=given.storms)
     except (SubscriptionsFailed, UnknownCloud) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1

@@ -14,8 +14,9 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
-from localcloud.cloud import STORAGE_ID, TOPIC_ID, Cloud
+from localcloud.cloud import NAMESPACE_ID, STORAGE_ID, TOPIC_ID, Cloud
 from localcloud.event_grid import EventGrid
+from localcloud.event_hubs import EventHubs
 from localcloud.faults import Faults, Rule
 
 BEARER = {"Authorization": "Bearer x"}
@@ -62,7 +63,7 @@ def faults() -> Faults:
 
 @pytest.fixture
 async def grid(cloud: Cloud, faults: Faults, serve: Any) -> AsyncIterator[EventGrid]:
-    grid = EventGrid(cloud, faults, time_scale=0.001)
+    grid = EventGrid(cloud, faults, EventHubs(cloud, hubs={"events": 2}), time_scale=0.001)
     await serve(grid.arm_routes(), cloud.ports["arm"])
     await serve(grid.routes(), cloud.ports["event_grid"])
     yield grid
@@ -264,3 +265,27 @@ async def test_malformed_events_are_refused_with_the_reason(
     async with http.post(url, data=body, headers=headers) as response:
         assert response.status == 400
         assert said in (await response.json())["error"]["message"]
+
+
+# -- into an event hub ---------------------------------------------------------------------------------------------
+
+
+def into(hub: str) -> dict[str, Any]:
+    return {"endpointType": "EventHub", "properties": {"resourceId": f"{NAMESPACE_ID}/eventhubs/{hub}"}}
+
+
+async def test_a_subscription_can_deliver_into_an_event_hub(
+    cloud: Cloud, grid: EventGrid, webhook: Webhook, subscribe: Callable[..., Any]
+) -> None:
+    assert (await subscribe(destination=into("events")))["status"] == "Succeeded"
+    await grid.publish(STORAGE_ID, [event(str(number)) for number in range(5)])
+    await until(lambda: len(cloud.records("event_hubs", "received")) == 5)
+    assert {row["hub"] for row in cloud.records("event_hubs", "received")} == {"events"}
+    assert [row["status"] for row in cloud.records("event_grid", "delivered")] == [200] * 5
+    assert webhook.got == []
+
+
+async def test_a_subscription_to_a_hub_that_is_not_there_is_refused(subscribe: Callable[..., Any]) -> None:
+    answer = await subscribe(destination=into("nowhere"))
+    assert answer["status"] == "Failed"
+    assert "no event hub 'nowhere'" in answer["error"]["message"]

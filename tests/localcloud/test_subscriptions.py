@@ -112,7 +112,7 @@ async def test_an_endpoint_that_refuses_the_key_is_reported(cloud: Cloud, host: 
     found = await asyncio.to_thread(subscriptions.webhook, cloud)
     host.key = "rotated"
     assert "system%2Fkey%2B%3D" in found
-    deliveries = Deliveries(cloud, Faults(), 0.001)
+    deliveries = Deliveries(cloud, Faults(), None, 0.001)
     target = Target.of("lake", {"destination": {"properties": {"endpointUrl": found}}})
     assert "401" in (await deliveries.validate(target) or "")
     await deliveries.close()
