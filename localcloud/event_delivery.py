@@ -107,7 +107,10 @@ class Deliveries:
         return len(paths)
 
     async def validate(self, target: Target) -> str | None:
-        """Do the handshake that proves that the endpoint wants events; the reason when it fails.  A hub needs only be there."""
+        """Do the handshake that proves that the endpoint wants events; the reason when it fails.
+
+        An event hub needs no handshake: it must be there.
+        """
         if target.url.startswith(HUB):
             hub = target.url.removeprefix(HUB)
             there = self._hubs is not None and self._hubs.has(hub)

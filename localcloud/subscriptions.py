@@ -1,6 +1,7 @@
 """The Event Grid subscriptions that feed the app: lake, registry and workspace to the Functions host's webhook.
 
-The lake's can go into the event hub instead, from which the app takes batches: the road for storms.  Made with the management SDK, as a deployment would make them; doing it again changes nothing.
+The lake's can go into the event hub instead, from which the app takes batches: the road for storms.  Made with the
+management SDK, as a deployment would make them; doing it again changes nothing.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from typing import Any
 
 from aiohttp import web
 
-from localcloud.functions_host import admin, app_index, host_json, http_routes, logs, schedules, worker
+from localcloud.functions_host import admin, app_index, host_json, http_routes, hubs, logs, schedules, worker
 from localcloud.functions_host.app_index import Function
 from localcloud.functions_host.host_json import HostJson
 from localcloud.functions_host.http_functions import HttpFunctions
+from localcloud.functions_host.hub_listener import HubListener
 from localcloud.functions_host.hubs import HubDispatcher
 from localcloud.functions_host.invoker import Invoker
 from localcloud.functions_host.keys import Keys
@@ -32,6 +33,7 @@ from localcloud.functions_host.webhook import EventGridWebhook
 
 DRAIN_SECONDS = 10.0
 QUEUE_VISIBILITY = 5.0
+HUB_LEASE = 10.0
 
 
 class Host:
@@ -48,6 +50,7 @@ class Host:
         self._started = time.monotonic()
         self._queues: list[QueueListener] = []
         self._timers: list[TimerListener] = []
+        self._hubs: list[HubListener] = []
         self._webhook: EventGridWebhook | None = None
         self._http: HttpFunctions | None = None
         self._invoker: Invoker | None = None
@@ -90,10 +93,8 @@ class Host:
         self.functions = {function.name: function for function in found}
         self._wire(options)
         self.state = "Running"
-        for queue in self._queues:
-            queue.start()
-        for timer in self._timers:
-            timer.start()
+        for listener in (*self._queues, *self._timers, *self._hubs):
+            listener.start()
         names = ", ".join(f"{name} ({function.kind})" for name, function in self.functions.items())
         logs.HOST.info(f"running, {len(self.functions)} functions: {names or 'none'}")
 
@@ -108,8 +109,8 @@ class Host:
         encoding = options.queues.message_encoding
         outputs = Outputs(self._settings, self._storages, encoding, folder, self._notify)
         self._invoker = Invoker(self._worker, outputs, options.function_timeout, self._time_out)
-        hubs = HubDispatcher(self._invoker, self._settings, options.max_event_batch_size)
-        self._admin.invoke_with(functools.partial(admin.invoke, invoker=self._invoker, hubs=hubs))
+        self._dispatcher = HubDispatcher(self._invoker, self._settings, options.hubs.max_event_batch_size)
+        self._admin.invoke_with(functools.partial(admin.invoke, invoker=self._invoker, hubs=self._dispatcher))
         grid: dict[str, Function] = {}
         routes: list[http_routes.Route] = []
         for function in self.functions.values():
@@ -142,7 +143,7 @@ class Host:
         elif function.kind == "timerTrigger":
             self._timers.append(self._timer(function))
         elif function.kind == "eventHubTrigger":
-            self._settings.resolve(str(function.trigger["eventHubName"]))
+            self._hubs.append(self._hub(function, options))
         else:
             raise SettingsError(f"trigger type {function.kind} is not known to the local host")
 
@@ -150,12 +151,15 @@ class Host:
         assert self._invoker is not None
         storage = self._storages.of(function.trigger.get("connection"))
         name = self._settings.resolve(str(function.trigger["queueName"])).lower()
-        text = self._settings.values.get("SLUICE_HOST_QUEUE_VISIBILITY") or str(QUEUE_VISIBILITY)
-        try:
-            visibility = float(text)
-        except ValueError:
-            raise SettingsError(f"SLUICE_HOST_QUEUE_VISIBILITY: {text!r} is not a number of seconds") from None
+        visibility = self._settings.seconds("SLUICE_HOST_QUEUE_VISIBILITY", QUEUE_VISIBILITY)
         return QueueListener(function, name, storage, self._invoker, options.queues, visibility)
+
+    def _hub(self, function: Function, options: HostJson) -> HubListener:
+        connection = self._settings.hub(str(function.trigger["connection"]))
+        storage = self._storages.of("AzureWebJobsStorage")
+        lease = self._settings.seconds("SLUICE_HOST_HUB_LEASE", HUB_LEASE)
+        place = hubs.place(function, self._settings)
+        return HubListener(function, connection, place, storage, self._dispatcher, options.hubs, lease)
 
     def _timer(self, function: Function) -> TimerListener:
         assert self._invoker is not None
@@ -184,7 +188,9 @@ class Host:
         self.state = "Stopping"
         deadline = time.monotonic() + DRAIN_SECONDS
         await asyncio.gather(
-            *(timer.stop() for timer in self._timers), *(queue.stop(DRAIN_SECONDS) for queue in self._queues)
+            *(timer.stop() for timer in self._timers),
+            *(queue.stop(DRAIN_SECONDS) for queue in self._queues),
+            *(hub.stop(DRAIN_SECONDS) for hub in self._hubs),
         )
         left = max(0.0, deadline - time.monotonic())
         late = await self._invoker.drain(left) if self._invoker else 0

@@ -40,12 +40,21 @@ class QueueOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class HubOptions:
+    """`extensions.eventHubs`, for the whole app."""
+
+    max_event_batch_size: int = 100
+    prefetch_count: int = 300
+    from_start: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class HostJson:
     """What `host.json` says."""
 
     queues: QueueOptions = QueueOptions()
     route_prefix: str = "api"
-    max_event_batch_size: int = 100
+    hubs: HubOptions = HubOptions()
     function_timeout: float | None = 1800.0
     log_levels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -76,9 +85,7 @@ def _parse(document: Mapping[str, Any]) -> HostJson:
     return HostJson(
         queues=_queues(extensions.get("queues", {})),
         route_prefix=str(extensions.get("http", {}).get("routePrefix", "api")).strip("/"),
-        max_event_batch_size=_number(
-            extensions.get("eventHubs", {}), "eventHubs", "maxEventBatchSize", 100, 1, 100_000
-        ),
+        hubs=_hubs(extensions.get("eventHubs", {})),
         function_timeout=None if unlimited else timespan(timeout, name="functionTimeout"),
         log_levels=_levels(document.get("logging", {}).get("logLevel", {})),
     )
@@ -97,6 +104,17 @@ def _queues(section: Mapping[str, Any]) -> QueueOptions:
         max_dequeue_count=_number(section, "queues", "maxDequeueCount", 5, 1, 1_000_000),
         visibility_timeout=_span(section, "visibilityTimeout", 0.0),
         message_encoding=encoding,
+    )
+
+
+def _hubs(section: Mapping[str, Any]) -> HubOptions:
+    start = str(section.get("initialOffsetOptions", {}).get("type", "fromStart")).lower()
+    if start not in {"fromstart", "fromend"}:
+        raise HostJsonError(f"extensions.eventHubs.initialOffsetOptions.type: {start!r} must be fromStart or fromEnd")
+    return HubOptions(
+        max_event_batch_size=_number(section, "eventHubs", "maxEventBatchSize", 100, 1, 100_000),
+        prefetch_count=_number(section, "eventHubs", "prefetchCount", 300, 1, 100_000),
+        from_start=start == "fromstart",
     )
 
 

@@ -1,6 +1,6 @@
 """Event hub functions: batches of a partition, one at a time, with the retry policy; never redelivered after that.
 
-Batches come in through `POST /admin/functions/{name}`; whatever receives from a real hub dispatches through here too.
+Batches come from `hub_listener`, which receives from the hub, and from `POST /admin/functions/{name}`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ class HubDispatcher:
         self._max_batch = max_batch
         self._turns: dict[tuple[str, str], asyncio.Lock] = collections.defaultdict(asyncio.Lock)
         self._sequence = 0
+        self._namespaces: dict[str, str] = {}
 
     async def dispatch(self, function: Function, partition: str, events: Sequence[HubEvent]) -> list[Outcome]:
         """Invoke `function` with the events of a partition, in batches of at most `maxEventBatchSize`.
 
         One batch a partition at a time; a batch that fails is not seen again once its retry policy is used up.
         """
-        many = str(function.trigger.get("cardinality", "many")).lower() == "many"
+        many = is_many(function)
         size = self._max_batch if many else 1
         outcomes = []
         async with self._turns[function.name, partition]:
@@ -57,13 +58,17 @@ class HubDispatcher:
         return await self._invoker.run_with_retries(function, payload)
 
     def _partition(self, function: Function, partition: str) -> dict[str, Any]:
-        trigger = function.trigger
+        hub, group = place(function, self._settings)
         return {
-            "FullyQualifiedNamespace": "",
-            "EventHubName": self._settings.resolve(str(trigger["eventHubName"])),
-            "ConsumerGroup": self._settings.resolve(str(trigger.get("consumerGroup") or "$Default")),
+            "FullyQualifiedNamespace": self._namespaces.get(function.name, ""),
+            "EventHubName": hub,
+            "ConsumerGroup": group,
             "PartitionId": partition,
         }
+
+    def receives_from(self, function: Function, namespace: str) -> None:
+        """Note the namespace that a function's batches come from: it is told to the function."""
+        self._namespaces[function.name] = namespace
 
     def events(self, text: str) -> list[HubEvent]:
         """The batch in an admin call's input: a JSON array is one event an element, anything else is one event."""
@@ -78,3 +83,16 @@ class HubDispatcher:
         self._sequence += 1
         raw = body.encode("utf-8") if isinstance(body, str) else payloads.compact(body).encode("utf-8")
         return HubEvent(raw, self._sequence, str(self._sequence), dt.datetime.now(dt.UTC))
+
+
+def is_many(function: Function) -> bool:
+    """Whether the function takes batches."""
+    return str(function.trigger.get("cardinality", "many")).lower() == "many"
+
+
+def place(function: Function, settings: Settings) -> tuple[str, str]:
+    """The hub and the consumer group of a function's trigger."""
+    trigger = function.trigger
+    return settings.resolve(str(trigger["eventHubName"])), settings.resolve(
+        str(trigger.get("consumerGroup") or "$Default")
+    )

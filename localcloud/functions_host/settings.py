@@ -64,6 +64,21 @@ class StorageConnection:
 
 
 @dataclasses.dataclass(frozen=True)
+class HubConnection:
+    """Where an Event Hubs namespace is: by connection string, or by its host name and identity."""
+
+    name: str
+    connection_string: str | None = None
+    host: str | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace's host name."""
+        found = re.search(r"Endpoint=\w+://([^/;:]+)", self.connection_string or "")
+        return self.host or (found[1] if found else "")
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings that the app and the host read, with the host's own ways of looking them up."""
 
@@ -80,6 +95,14 @@ class Settings:
 
         return _PLACEHOLDER.sub(value, text)
 
+    def seconds(self, name: str, default: float) -> float:
+        """The number of seconds in a setting of this host."""
+        text = self.values.get(name) or str(default)
+        try:
+            return float(text)
+        except ValueError:
+            raise SettingsError(f"{name}: {text!r} is not a number of seconds") from None
+
     def disabled(self, function: str) -> bool:
         """Whether `AzureWebJobs.<function>.Disabled` says so."""
         for name in (f"AzureWebJobs.{function}.Disabled", f"AzureWebJobs_{function}_Disabled"):
@@ -90,12 +113,7 @@ class Settings:
     def storage(self, connection: str | None) -> StorageConnection:
         """The storage connection called `connection`, looked up in the host's order."""
         name = self.resolve(connection or "AzureWebJobsStorage")
-        for prefix in (
-            f"ConnectionStrings__AzureWebJobs{name}",
-            f"AzureWebJobs{name}",
-            f"ConnectionStrings__{name}",
-            name,
-        ):
+        for prefix in _prefixes(name):
             value = self._value(prefix)
             if value:
                 return StorageConnection(name, connection_string=_expand(value))
@@ -105,6 +123,21 @@ class Settings:
         raise SettingsError(
             f"storage connection {name!r} is not configured: set {name} to a connection string, "
             f"or {name}__accountName for access by identity"
+        )
+
+    def hub(self, connection: str) -> HubConnection:
+        """The Event Hubs connection called `connection`, looked up in the host's order."""
+        name = self.resolve(connection)
+        for prefix in _prefixes(name):
+            if value := self._value(prefix):
+                if "Endpoint=" not in value:
+                    raise SettingsError(f"event hub connection {name!r} is no connection string: it has no Endpoint")
+                return HubConnection(name, connection_string=value)
+            if host := self._value(f"{prefix}__fullyQualifiedNamespace"):
+                return HubConnection(name, host=host)
+        raise SettingsError(
+            f"event hub connection {name!r} is not configured: set {name} to a connection string, "
+            f"or {name}__fullyQualifiedNamespace for access by identity"
         )
 
     def _value(self, name: str) -> str | None:
@@ -118,6 +151,11 @@ class Settings:
             blob = blob or f"https://{account}.blob.core.windows.net"
             queue = queue or f"https://{account}.queue.core.windows.net"
         return StorageConnection(name, blob_url=blob, queue_url=queue) if blob or queue else None
+
+
+def _prefixes(name: str) -> tuple[str, ...]:
+    """Where a connection is looked for, in order."""
+    return (f"ConnectionStrings__AzureWebJobs{name}", f"AzureWebJobs{name}", f"ConnectionStrings__{name}", name)
 
 
 def _expand(connection_string: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from localcloud import ports
+from localcloud import certificates, ports
 from localcloud.cloud import ROOT, Cloud
+from tests.localcloud.namespaces import Namespace
 
 
 @pytest.fixture
@@ -19,6 +20,16 @@ def cloud(tmp_path: Path) -> Cloud:
     """A cloud with free ports whose state lies in a temporary folder; nothing of it runs."""
     (tmp_path / ".envs").symlink_to(ROOT / ".envs")
     return Cloud("test", ports.choose({}), tmp_path)
+
+
+@pytest.fixture
+def namespace(cloud: Cloud) -> Iterator[Namespace]:
+    """The Event Hubs namespace of a cloud, running."""
+    certificates.prepare(cloud)
+    made = Namespace(cloud)
+    made.start()
+    yield made
+    made.stop()
 
 
 Serve = Callable[..., Awaitable[str]]

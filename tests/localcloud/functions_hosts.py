@@ -80,7 +80,7 @@ class RunningHost:
     def up(self, state: str = "Running") -> RunningHost:
         """Start it, and return when it says that it is in `state`."""
         self.start()
-        eventually(lambda: self._state() == state, within=20)
+        eventually(lambda: self._state() == state, within=60)
         return self
 
     def _state(self) -> str:

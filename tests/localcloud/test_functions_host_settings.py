@@ -59,7 +59,7 @@ def test_host_json_has_the_real_defaults(tmp_path: Path) -> None:
     found = host_json.load(tmp_path)
 
     assert (found.queues.batch_size, found.queues.max_dequeue_count, found.queues.max_polling_interval) == (16, 5, 60)
-    assert (found.route_prefix, found.function_timeout, found.max_event_batch_size) == ("api", 1800, 100)
+    assert (found.route_prefix, found.function_timeout, found.hubs.max_event_batch_size) == ("api", 1800, 100)
 
 
 @pytest.mark.parametrize(
