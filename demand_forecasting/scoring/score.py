@@ -1,7 +1,7 @@
 """The scoring service: the week ahead of the series it is sent, for `azureml-inference-server-http`.
 
-A request that cannot be understood is answered with 400 and the name of the field at fault.  Every answer is logged
-as one JSON line with its inputs, to the file MODEL_DATA_LOG when that is set, else to standard output.
+A request that cannot be understood is answered with 400 and the name of the field at fault.  Every call is logged
+with its inputs and its answer (see `call_log`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import json
 import math
 import os
 import pickle
-import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import call_log
 import numpy as np
 from azureml_inference_server_http.api.aml_request import AMLRequest, rawhttp
 from azureml_inference_server_http.api.aml_response import AMLResponse
 from numpy.typing import NDArray
 
 _LARGEST = 4 * 1024 * 1024
+_LEVEL_HOURS = 4 * 168
 
 
 class BadRequest(Exception):
@@ -51,8 +53,11 @@ class Forecaster:
         facts = json.loads((folder / "forecast.json").read_text(encoding="utf-8"))
         return cls(model, features, tuple(facts["series"]))
 
-    def answer(self, body: bytes) -> dict[str, Any]:
-        """The answer to a request; BadRequest when it cannot be understood."""
+    def answer(self, body: bytes) -> tuple[dict[str, Any], dict[str, float]]:
+        """The answer to a request, and the level of each series: its mean over the last four weeks.
+
+        BadRequest when the request cannot be understood.
+        """
         request = _object(_json(body), "the body", ("origin", "series", "weather"))
         origin = _origin(request["origin"])
         history = self._history(request["series"])
@@ -63,12 +68,14 @@ class Forecaster:
         numbers = np.array([self.series.index(name) for name in history], dtype=float)
         demand = np.array(list(history.values()))
         forecast = self.features.week_ahead(self.model.predict, demand, around, origin, numbers)
-        return {
+        levels = dict(zip(history, demand[:, -_LEVEL_HOURS:].mean(axis=1).tolist(), strict=True))
+        answer = {
             "predictions": dict(zip(history, forecast.tolist(), strict=True)),
             "origin": origin.isoformat(),
             "model_name": os.environ.get("MODEL_NAME", ""),
             "model_version": os.environ.get("MODEL_VERSION", ""),
         }
+        return answer, levels
 
     def _history(self, given: Any) -> dict[str, NDArray[np.float64]]:
         if not isinstance(given, dict) or not given:
@@ -122,33 +129,46 @@ def _numbers(given: Any, what: str, count: int) -> NDArray[np.float64]:
 
 
 _forecaster: Forecaster
+_calls: call_log.CallLog | None = None
 
 
 def init() -> None:
     """Load the model; called once by the server."""
-    global _forecaster
+    global _forecaster, _calls
     _forecaster = Forecaster.load(Path(os.environ["AZUREML_MODEL_DIR"]))
+    _calls = call_log.open_log()
 
 
 @rawhttp
 def run(request: AMLRequest) -> AMLResponse:
     """Answer one request; called by the server for each."""
+    began, status, levels = time.perf_counter(), 500, {}
     body = request.get_data(cache=False)
+    answer: dict[str, Any] = {"error": "the service failed"}
     try:
-        answer = _forecaster.answer(body)
+        answer, levels = _forecaster.answer(body)
+        status = 200
     except BadRequest as error:
-        return AMLResponse({"error": str(error)}, 400, json_str=True)
-    _log(request.headers.get("x-ms-client-request-id", ""), body, answer)
-    return AMLResponse(answer, 200, json_str=True)
+        answer, status = {"error": str(error)}, 400
+    finally:
+        _note(request, body, answer, levels, status, 1000 * (time.perf_counter() - began))
+    return AMLResponse(answer, status, json_str=True)
 
 
-def _log(request_id: str, body: bytes, answer: dict[str, Any]) -> None:
-    at = dt.datetime.now(dt.UTC).isoformat()
-    line = json.dumps({"at": at, "request_id": request_id, "inputs": json.loads(body), "outputs": answer}) + "\n"
-    path = os.environ.get("MODEL_DATA_LOG")
-    if not path:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        return
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.write(line)
+def _note(
+    request: AMLRequest, body: bytes, answer: dict[str, Any], levels: dict[str, float], status: int, latency_ms: float
+) -> None:
+    """Log the call: to the hub where there is one, else every good answer to a file or to standard output."""
+    at, headers = dt.datetime.now(dt.UTC), request.headers
+    request_id, shadow = headers.get("x-ms-client-request-id", ""), headers.get("sluice-shadow", "") == "true"
+
+    def make() -> bytes:
+        return call_log.record(
+            at=at, request_id=request_id, status=status, latency_ms=latency_ms, body=body, answer=answer,
+            levels=levels, shadow=shadow,
+        )  # fmt: skip
+
+    if _calls is not None:
+        _calls.note(len(body) + 1024, make)
+    elif status == 200:
+        call_log.write(make())

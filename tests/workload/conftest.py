@@ -13,6 +13,7 @@ import pytest
 
 from localcloud.cloud import ROOT
 from localcloud.environments import Environments, label_of, pins
+from tests.localcloud.conftest import cloud, namespace  # noqa: F401 - fixtures
 
 WORKLOAD = ROOT / "demand_forecasting"
 SRC = WORKLOAD / "azureml" / "src"

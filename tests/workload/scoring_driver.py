@@ -24,7 +24,8 @@ class Request:
 
 
 def main() -> None:
-    """Load score.py as the server does, without entering it in sys.modules."""
+    """Load score.py as the server does: its folder on the path, itself not entered in sys.modules."""
+    sys.path.append(str(Path(sys.argv[1]).parent))
     spec = importlib.util.spec_from_file_location("entry", sys.argv[1])
     score = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(score)

@@ -60,7 +60,13 @@ def test_the_image_component_carries_the_files_of_the_image() -> None:
     component = load_component(COMPONENTS["image"])
     with component._build_code() as code:
         found = {path.relative_to(code.path).as_posix() for path in Path(code.path).rglob("*")}
-    assert {"image.py", "scoring/Dockerfile", "scoring/score.py", "scoring/requirements.lock"} <= found
+    assert {
+        "image.py",
+        "scoring/Dockerfile",
+        "scoring/score.py",
+        "scoring/call_log.py",
+        "scoring/requirements.lock",
+    } <= found
 
 
 def test_the_endpoint_is_on_kubernetes_and_leaves_traffic_to_releases() -> None:

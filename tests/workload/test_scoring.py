@@ -108,4 +108,6 @@ def test_inputs_and_predictions_are_logged_as_one_line_each(answers: Sequence[An
     assert len(lines) == 2
     assert lines[0]["inputs"] == trained["request"]
     assert lines[0]["outputs"] == answers[0][1]
-    assert lines[0]["request_id"] == "test"
+    assert (lines[0]["id"], lines[0]["status"], lines[0]["deployment"]) == ("test", 200, "v3")
+    assert lines[0]["latency_ms"] > 0
+    assert lines[1]["levels"] == {"dma_2": 0.0}

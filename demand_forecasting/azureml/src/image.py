@@ -17,7 +17,7 @@ from model_facts import ModelFacts
 from step import StepFailed, run, say
 
 SCORING = Path(__file__).with_name("scoring")
-"""Dockerfile, score.py and requirements.lock: part of the component's snapshot."""
+"""Dockerfile, score.py, call_log.py and requirements.lock: part of the component's snapshot."""
 _TASKS = "2019-06-01-preview"
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
 _POLL_SECONDS = 0.5
@@ -26,7 +26,7 @@ _POLLS = 3600
 
 def context(scoring: Path, model: Path) -> bytes:
     """The build context as a tar.gz; equal files give equal bytes."""
-    files = {name: scoring / name for name in ("Dockerfile", "score.py", "requirements.lock")}
+    files = {name: scoring / name for name in ("Dockerfile", "score.py", "call_log.py", "requirements.lock")}
     files |= {f"model/{path.relative_to(model).as_posix()}": path for path in model.rglob("*") if path.is_file()}
     packed = io.BytesIO()
     # The time that gzip would write is the only thing that differs between two packings.
