@@ -25,7 +25,7 @@ WORKSPACE = "mlw-sluice"
 REGISTRY = "acrsluice"
 LAKE_ACCOUNT = "devstoreaccount1"
 LAKE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-LAKE_CONTAINERS = ("bronze", "silver", "gold", "azureml")
+LAKE_CONTAINERS = ("bronze", "silver", "gold", "azureml", "scoring")
 STORE_ACCOUNT = "sluicestore"
 STORE_KEY = "c2x1aWNlLXN0b3JlLWtleS1vZi10aGUtbG9jYWwtY2xvdWQtb25seS0wMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OQ=="
 TOPIC = "sluice"

@@ -7,7 +7,7 @@ run (`lanes`); the set of a generation is written down (`manifests`) and its run
 words for an error mean, and `patience` how long their calls may take.  A release is the run that takes an image to
 production: `releases` is the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`,
 by `release_verdicts`.
-`scoring_log` reads what deployments say of their calls and adds it up by the minute.
+`scoring_log` reads what deployments say of their calls and adds it up by the minute; `scoring_intake` takes it in.
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
 backends say of their ends.  It reaches the world through `ports`; the

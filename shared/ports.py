@@ -251,6 +251,12 @@ class ScoringArchive(Protocol):
     def keep(self, name: str, last: int, body: bytes) -> None:
         """Write a blob that ends with sequence number `last`, unless what is there goes as far.  Raises Unavailable."""
 
+    def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> list[JSON]:
+        """At most so many calls of a deployment that were answered after a time, the oldest first, once each.
+
+        Each is the message that the deployment sent.  Raises Unavailable.
+        """
+
 
 class Action(Protocol):
     """A kind of work.  Raises Unavailable (repeat under the same token) or Refused (nothing started, give up).

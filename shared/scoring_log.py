@@ -7,6 +7,7 @@ second time changes nothing.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime as dt
 import json
@@ -21,7 +22,7 @@ STEPS_AN_OCTAVE = 8
 WIDTH, LAST_BIN = 0.05, 80
 """Relative predictions are counted in bins of 0.05 from 0 to 4; bin -1 is all below, bin 80 all above."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 Bins = Mapping[int, int]
 """A histogram: how many fell into each bin; bins that nothing fell into are left out."""
@@ -151,6 +152,23 @@ def by_minute(calls: Sequence[tuple[int, Call]]) -> dict[tuple[str, str, dt.date
     return found
 
 
+def blob_name(hub: str, first: Entry) -> str:
+    """Where a batch that begins with `first` is kept: the same batch, received again, has the same name.
+
+    The folders are those that Spark reads as columns `day` and `hour` (of the hub's receipt, in UTC).
+    """
+    at = first.enqueued.astimezone(dt.UTC)
+    return f"{hub}/day={at:%Y-%m-%d}/hour={at:%H}/{first.partition}-{first.offset:0>20}.jsonl"
+
+
+def blob(entries: Sequence[Entry], rejected: Mapping[int, str]) -> bytes:
+    """A batch as lines of JSON, each with its place in the hub; `rejected` says, by sequence number, why one is none.
+
+    A message stands in its line as it was sent; what is no call stands there as base64 with the reason.
+    """
+    return b"".join(_line(entry, rejected.get(entry.sequence)) for entry in entries)
+
+
 def total(minutes: Iterable[Minute]) -> Minute | None:
     """All minutes of one deployment as one; None when there are none."""
     found: Minute | None = None
@@ -170,7 +188,7 @@ def read(body: bytes) -> Call:
     try:
         at = dt.datetime.fromisoformat(message["at"])
         status, latency = int(message["status"]), float(message["latency_ms"])
-        endpoint, deployment = _name(message, "endpoint"), _name(message, "deployment")
+        endpoint, deployment, _ = (_name(message, field) for field in ("endpoint", "deployment", "id"))
     except (KeyError, TypeError) as error:
         raise ValueError(f"the message lacks a good {error}") from error
     if at.tzinfo is None or not (math.isfinite(latency) and latency >= 0):
@@ -204,6 +222,17 @@ def folded(minute: Minute, call: Call) -> Minute:
     )
 
 
+def _line(entry: Entry, rejected: str | None) -> bytes:
+    place: dict[str, Any] = {"partition": entry.partition, "sequence": entry.sequence, "offset": entry.offset}
+    place["enqueued"] = entry.enqueued.isoformat()
+    if rejected is not None:
+        place |= {"rejected": rejected, "body": base64.b64encode(entry.body).decode()}
+        return json.dumps(place).encode() + b"\n"
+    # A line feed in JSON stands between tokens, never in a string.
+    call = entry.body.replace(b"\n", b" ").replace(b"\r", b" ")
+    return json.dumps(place).encode()[:-1] + b', "call": ' + call + b"}\n"
+
+
 def quantile(bins: Bins, share: float) -> int | None:
     """The bin that holds the value at this share of the order; None when nothing was counted."""
     wanted, seen = share * sum(bins.values()), 0
@@ -217,7 +246,7 @@ def quantile(bins: Bins, share: float) -> int | None:
 def _name(message: Mapping[str, Any], field: str) -> str:
     name = message[field]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"{field} is {name!r:.80}: it must be a name of letters, digits, '-', '_' and '.'")
+        raise ValueError(f"{field} is {name!r:.80}: it must be a name of letters, digits, '-', '_', ':' and '.'")
     return name
 
 

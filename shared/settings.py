@@ -29,6 +29,15 @@ class Storage:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Hub:
+    """An event hub: its name, and its namespace by connection string or by host name."""
+
+    name: str
+    connection: str | None
+    namespace: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs from one deployment to another."""
 
@@ -44,6 +53,7 @@ class Settings:
     topic: str | None
     topic_key: str | None
     outbox: str | None
+    scoring_hub: Hub | None
     pull_identity: str | None
     insights: str | None
     keep_days: int
@@ -88,6 +98,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
     if not routes.is_file():
         faults.append(f"setting SLUICE_ROUTES: there is no file {routes}")
     outbox, keep_days = _outbox(environment, faults), _keep_days(environment, faults)
+    scoring_hub = _hub("SLUICE_SCORING_HUB", "SluiceHub", environment, faults)
     if faults:
         raise ConfigurationError(faults)
     return Settings(
@@ -103,6 +114,7 @@ def read(environment: Mapping[str, str], root: Path) -> Settings:
         topic=environment.get("EVENTGRID_TOPIC_ENDPOINT") or None,
         topic_key=environment.get("EVENTGRID_TOPIC_KEY") or None,
         outbox=outbox,
+        scoring_hub=scoring_hub,
         pull_identity=environment.get("REGISTRY_PULL_IDENTITY") or None,
         insights=environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING") or None,
         keep_days=keep_days,
@@ -121,6 +133,16 @@ def _storage(name: str, what: str, environment: Mapping[str, str], faults: list[
     if not account:
         faults.append(f"setting {name} is missing: {what}, as a connection string or as {name}__accountName")
     return Storage(account, None)
+
+
+def _hub(name: str, connection: str, environment: Mapping[str, str], faults: list[str]) -> Hub | None:
+    """The hub that a setting names, in the namespace of a connection; None when the setting is empty."""
+    hub, text = environment.get(name, "").strip(), environment.get(connection, "").strip()
+    namespace = environment.get(f"{connection}__fullyQualifiedNamespace", "").strip()
+    if hub and not (text or namespace):
+        place = f"{connection} (a connection string) or {connection}__fullyQualifiedNamespace"
+        faults.append(f"setting {name} is {hub!r}, but its namespace is missing: set {place}")
+    return Hub(hub, text or None, namespace or None) if hub else None
 
 
 def _outbox(environment: Mapping[str, str], faults: list[str]) -> str | None:

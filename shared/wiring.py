@@ -24,6 +24,7 @@ from shared.actions.databricks_job import DatabricksJob
 from shared.actions.emit import Emit
 from shared.actions.release import Release
 from shared.control_plane import ControlPlane
+from shared.errors import ConfigurationError
 from shared.event_index import EventIndex
 from shared.history import History
 from shared.indexing import Indexing
@@ -34,6 +35,8 @@ from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
 from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
+from shared.scoring_intake import ScoringIntake
+from shared.scoring_log import Entry
 from shared.settings import PUBLIC_MANAGER, Settings
 from shared.settings import read as read_settings
 from shared.telemetry import Silence
@@ -86,6 +89,19 @@ def operations() -> Operations:
 def upkeep() -> Upkeep:
     """The index and the retirement, for the timer."""
     return app().upkeep
+
+
+@functools.cache
+def scoring_intake() -> ScoringIntake:
+    """What takes in the scoring log.  Raises ConfigurationError, Unavailable."""
+    return build_scoring_intake(read_settings(os.environ, ROOT))
+
+
+def entry(event: Any) -> Entry:
+    """The message in an event of a hub, with its place there."""
+    from shared.adapters.event_hub import entry_of
+
+    return entry_of(event)
 
 
 def ring(body: bytes) -> Ring:
@@ -173,6 +189,18 @@ def _upkeep(store: Any, index: EventIndex, keeping: Keeping, clock: Clock) -> Up
     return Upkeep(Indexing(store.journal, store.lanes, index, retirement, keeping), index, retirement, clock)
 
 
+def build_scoring_intake(settings: Settings) -> ScoringIntake:
+    """What takes in the scoring log of these settings.  Raises ConfigurationError, Unavailable."""
+    from shared.adapters.azure_store import open_scoring_log
+    from shared.adapters.scoring_blobs import open_archive
+
+    if settings.scoring_hub is None:
+        raise ConfigurationError(["setting SLUICE_SCORING_HUB is missing: the event hub of the scoring log"])
+    hub = settings.scoring_hub.name
+    archive, log = open_archive(settings.lake, hub, _credential), open_scoring_log(settings.store, _credential)
+    return ScoringIntake(hub, archive, log)
+
+
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
     return {
@@ -228,7 +256,17 @@ def _azure_ml(settings: Settings) -> Any:
         settings.resource_group,
         settings.workspace,
         resource_manager=settings.manager,
+        variables=_deployment_variables(settings),
     )
+
+
+def _deployment_variables(settings: Settings) -> Mapping[str, str]:
+    """What every deployment is told: where its scoring log goes."""
+    hub = settings.scoring_hub
+    if hub is None:
+        return {}
+    place = {"SCORING_HUB_CONNECTION": hub.connection, "SCORING_HUB_NAMESPACE": hub.namespace}
+    return {"SCORING_HUB": hub.name} | {name: value for name, value in place.items() if value}
 
 
 def _containers(settings: Settings) -> Any:

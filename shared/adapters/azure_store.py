@@ -21,13 +21,14 @@ from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.lane_table import TableLanes
 from shared.adapters.limit_table import TableLimits
 from shared.adapters.queues import QueueBells
+from shared.adapters.scoring_table import TableScoringLog
 from shared.adapters.set_blobs import BlobSets
 from shared.adapters.storage_rest import open_service
 from shared.adapters.table_rest import RestTable
 from shared.ports import Clock
 from shared.settings import Storage
 
-CONTAINER, LANES, DUE, LIMITS = "sluice", "sluicelanes", "sluicedue", "sluicelimits"
+CONTAINER, LANES, DUE, LIMITS, SCORING = "sluice", "sluicelanes", "sluicedue", "sluicelimits", "sluicescoring"
 LANE_QUEUE, RUN_QUEUE = "sluice-lane", "sluice-run"
 
 Credentials = Callable[[], Any]
@@ -72,6 +73,14 @@ def open_store(storage: Storage, clock: Clock, credential: Credentials, async_cr
         sets=BlobSets(container),
         index=BlobIndex(container),
     )
+
+
+def open_scoring_log(storage: Storage, credential: Credentials) -> TableScoringLog:
+    """The scoring log's minutes in an account; the table is made when it is missing.  Raises Unavailable."""
+    table = _table(storage, SCORING, credential)
+    with translated("the scoring log"), contextlib.suppress(ResourceExistsError):
+        table.create_table()
+    return TableScoringLog(table)
 
 
 def _table(storage: Storage, name: str, credential: Credentials) -> TableClient:

@@ -108,12 +108,18 @@ class AzureML:
 
 
 def open_workspace(
-    credential: TokenCredential, subscription: str, resource_group: str, workspace: str, *, resource_manager: str
+    credential: TokenCredential,
+    subscription: str,
+    resource_group: str,
+    workspace: str,
+    *,
+    resource_manager: str,
+    variables: Mapping[str, str] | None = None,
 ) -> AzureML:
-    """A workspace; nothing is called yet."""
+    """A workspace; nothing is called yet.  `variables` are told to every deployment that is made."""
     client = connect(credential, subscription, resource_group, workspace, resource_manager=resource_manager)
     history = RunHistory(client, credential, resource_manager)
-    return AzureML(AzureMLJobs(client, history), AzureMLModels(client), OnlineEndpoints(client))
+    return AzureML(AzureMLJobs(client, history), AzureMLModels(client), OnlineEndpoints(client, variables or {}))
 
 
 def _pipeline_job(submission: Submission, component: Component) -> Job:

@@ -1,7 +1,8 @@
-"""Tells outside listeners of our own events through an event hub."""
+"""Event hubs: our own events out to listeners, and messages in as the scoring log takes them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from azure.eventhub import EventData, EventHubProducerClient
 from azure.eventhub.exceptions import EventHubError
 
 from shared.errors import Unavailable
+from shared.scoring_log import Entry
 
 
 class EventHub:
@@ -45,3 +47,20 @@ def partition_key(event: Mapping[str, Any]) -> str:
     """What keeps the events of one lane in order; hubs allow 128 characters."""
     data = event["data"]
     return f"{data.get('route', '')}|{data.get('key', event['subject'])}"[-128:]
+
+
+def entry_of(event: Any) -> Entry:
+    """An `azure.functions.EventHubEvent` as an entry of its partition."""
+    metadata = event.metadata or {}
+    context = metadata.get("PartitionContext") or {}
+    return Entry(
+        partition=str(context.get("PartitionId", "")),
+        sequence=int(event.sequence_number),
+        offset=str(event.offset),
+        enqueued=_aware(event.enqueued_time),
+        body=event.get_body(),
+    )
+
+
+def _aware(at: dt.datetime) -> dt.datetime:
+    return at if at.tzinfo else at.replace(tzinfo=dt.UTC)

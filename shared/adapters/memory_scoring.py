@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 
+from shared.ports import JSON
 from shared.scoring_log import Call, Minute, Share, by_minute, total
 
 
@@ -38,5 +40,16 @@ class MemoryScoringArchive:
 
     def keep(self, name: str, last: int, body: bytes) -> None:
         """See `ports.ScoringArchive`."""
-        if name not in self.blobs or self.blobs[name][0] <= last:
+        if name not in self.blobs or self.blobs[name][0] < last:
             self.blobs[name] = (last, body)
+
+    def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> list[JSON]:
+        """See `ports.ScoringArchive`."""
+        lines = [json.loads(line) for _, body in self.blobs.values() for line in body.splitlines()]
+        mine = {
+            call["id"]: call
+            for call in (line["call"] for line in lines if "call" in line)
+            if (call["endpoint"], call["deployment"]) == (endpoint, deployment)
+            and dt.datetime.fromisoformat(call["at"]) > after
+        }
+        return sorted(mine.values(), key=lambda call: dt.datetime.fromisoformat(call["at"]))[:most]

@@ -28,8 +28,8 @@ _ROUTES = {
 class OnlineEndpoints:
     """The online endpoints of one workspace."""
 
-    def __init__(self, client: MLClient) -> None:
-        self._client = client
+    def __init__(self, client: MLClient, variables: Mapping[str, str]) -> None:
+        self._client, self._variables = client, variables
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint, None when there is none."""
@@ -62,12 +62,17 @@ class OnlineEndpoints:
             name=name,
             endpoint_name=endpoint,
             environment=environment,
-            environment_variables={"PORT": str(_PORT)},
+            environment_variables=self._told(endpoint, name),
             instance_count=1,
             tags=dict(tags),
         )
         with calling_azure_ml(f"deployment {name} of online endpoint {endpoint}"):
             self._client.online_deployments.begin_create_or_update(deployment)
+
+    def _told(self, endpoint: str, name: str) -> dict[str, str]:
+        """The container's variables: its port, who it is, and where its scoring log goes."""
+        own = {"PORT": str(_PORT), "ENDPOINT_NAME": endpoint, "DEPLOYMENT_NAME": name}
+        return own | dict(self._variables)
 
     def remove(self, endpoint: str, name: str) -> None:
         """Ask for the end of a deployment; does not wait for it."""
