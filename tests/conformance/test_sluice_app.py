@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.storage.blob import ContainerClient
 from azure.storage.queue import QueueClient
 
 from localcloud.cloud import LAKE_ACCOUNT, SERVICES, Cloud
@@ -86,6 +87,7 @@ def test_the_app_is_indexed_with_its_functions(drive: Drive) -> None:
     assert {
         "event_grid": "eventGridTrigger",
         "event_hub": "eventHubTrigger",
+        "scoring_log": "eventHubTrigger",
         "lane": "queueTrigger",
         "run": "queueTrigger",
         "lane_poison": "queueTrigger",
@@ -95,7 +97,8 @@ def test_the_app_is_indexed_with_its_functions(drive: Drive) -> None:
         "health": "httpTrigger",
         "events": "httpTrigger",
     }.items() <= {name: trigger["type"] for name, trigger in triggers.items()}.items()
-    assert (triggers["event_hub"]["cardinality"], triggers["event_hub"]["dataType"]) == ("MANY", "BINARY")
+    for name in ("event_hub", "scoring_log"):
+        assert (triggers[name]["cardinality"], triggers[name]["dataType"]) == ("MANY", "BINARY")
     queues = [triggers[name]["queueName"] for name in ("lane", "run", "lane_poison", "run_poison")]
     assert queues == ["sluice-lane", "sluice-run", "sluice-lane-poison", "sluice-run-poison"]
 
@@ -123,6 +126,20 @@ def test_deliveries_of_both_schemas_and_of_a_hub_are_taken(drive: Drive) -> None
     results = succeeded(drive(*calls))
 
     assert len(results) == len(calls)
+
+
+def test_the_scoring_log_is_kept_under_its_partition_and_first_offset(drive: Drive, azurite: Azurite) -> None:
+    facts = {"id": "c1", "at": "2026-01-01T00:00:00+00:00", "endpoint": "e", "deployment": "d", "status": 200}
+    batch = shapes.hub("scoring_log", [json.dumps(facts | {"latency_ms": 2.0}).encode(), b"\xff no call"])
+
+    succeeded(drive(batch, batch))
+
+    with ContainerClient.from_connection_string(azurite.connection_string(LAKE_ACCOUNT), "scoring") as lake:
+        (name,) = [name for name in lake.list_blob_names() if name.endswith("/0-00000000000000000000.jsonl")]
+        lines = [json.loads(line) for line in lake.download_blob(name).readall().splitlines()]
+    assert [line["sequence"] for line in lines] == [0, 1]
+    assert lines[0]["call"]["id"] == "c1"
+    assert "rejected" in lines[1]
 
 
 def test_the_timer_and_the_http_functions_answer(drive: Drive) -> None:

@@ -1,4 +1,4 @@
-"""Runs in the runtime's environment: `curate.py NAME ARG... -- NAME ARG... --`; reports status and stderr as JSON.
+"""Runs in the runtime's environment: `PROGRAM NAME ARG... -- NAME ARG... --`; reports status and stderr as JSON.
 
 The case named `databricks` runs as on a cluster: a session is there already, and Sail cannot be imported.
 """
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -41,15 +42,17 @@ def on_a_cluster(work: Callable[[], int]) -> int:
 
 
 def main() -> None:
-    """Load the program once, run every case."""
-    spec = importlib.util.spec_from_file_location("curate", sys.argv[1])
-    curate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(curate)
+    """Load the program once, its folder on the path as a task's is, and run every case."""
+    program = Path(sys.argv[1])
+    sys.path.insert(0, str(program.parent))
+    spec = importlib.util.spec_from_file_location(program.stem, program)
+    task = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(task)
     report: dict[str, Any] = {}
     for name, argv in cases(sys.argv[2:]):
         stderr = io.StringIO()
         with contextlib.redirect_stderr(stderr):
-            run = lambda argv=argv: curate.main(argv)  # noqa: E731
+            run = lambda argv=argv: task.main(argv)  # noqa: E731
             status = on_a_cluster(run) if name == "databricks" else run()
         report[name] = {"status": status, "stderr": stderr.getvalue()}
     sys.stdout.write(json.dumps(report) + "\n")
