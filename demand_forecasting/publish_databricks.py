@@ -1,4 +1,4 @@
-"""The Databricks half of publish: the bundle's program into the workspace, the bundle's job created or reset."""
+"""The Databricks half of publish: the bundle's programs into the workspace, the bundle's jobs created or reset."""
 
 from __future__ import annotations
 
@@ -45,17 +45,18 @@ class Identity(CredentialsStrategy):
 
 
 def publish(host: str, credential: TokenCredential, *, lake: str, say: Callable[[str], None]) -> None:
-    """Upload `curate.py` and create or reset the job; a line to `say` for each."""
-    settings, files = read({"lake": lake} if lake else {})
+    """Upload the programs and create or reset the jobs; a line to `say` for each."""
+    jobs, files = read({"lake": lake} if lake else {})
     config = Config(host=host, credentials_strategy=Identity(credential), retry_timeout_seconds=60)
     workspace = WorkspaceClient(config=config)
     for source in sorted(BUNDLE.glob("*.py")):
         say(_upload(workspace, source, f"{files}/{source.name}"))
-    say(_job(workspace, settings))
+    for settings in jobs:
+        say(_job(workspace, settings))
 
 
-def read(variables: Mapping[str, str], target: str = TARGET) -> tuple[dict[str, Any], str]:
-    """The one job of the bundle for `target`, references resolved, and the folder that its files go to."""
+def read(variables: Mapping[str, str], target: str = TARGET) -> tuple[list[dict[str, Any]], str]:
+    """The jobs of the bundle for `target`, references resolved, and the folder that its files go to."""
     bundle = _yaml(BUNDLE / "databricks.yml")
     if target not in bundle["targets"]:
         raise BundleError(f"databricks.yml has no target {target!r}; it has {', '.join(bundle['targets'])}")
@@ -67,10 +68,7 @@ def read(variables: Mapping[str, str], target: str = TARGET) -> tuple[dict[str, 
     jobs: dict[str, Any] = {}
     for path in (path for pattern in bundle["include"] for path in sorted(BUNDLE.glob(pattern))):
         jobs |= _yaml(path)["resources"].get("jobs", {})
-    if len(jobs) != 1:
-        raise BundleError(f"the bundle must have one job and has {len(jobs)}")
-    (settings,) = jobs.values()
-    return _resolve(settings, values), values["workspace.file_path"]
+    return [_resolve(settings, values) for settings in jobs.values()], values["workspace.file_path"]
 
 
 def _resolve(value: Any, values: Mapping[str, str]) -> Any:

@@ -27,7 +27,11 @@ def told(runs: Sequence[Row]) -> dict[str, int]:
     def count(route: str) -> int:
         return sum(run["route"] == route and run["remote"] is not None for run in runs)
 
-    return {"databricks_runs": count("curate"), "azureml_jobs": count("train"), "releases": count("release")}
+    return {
+        "databricks_runs": count("curate") + count("served"),
+        "azureml_jobs": count("train"),
+        "releases": count("release"),
+    }
 
 
 def digests(cloud: Cloud, digest: str, group_prefix: str, deployment: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ Calls that were replayed to a deployment without traffic (`shadow`) are in the f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -29,7 +30,8 @@ COLUMNS = (
     "prediction double"
 )
 """The table `predictions`; `answered` is in UTC, `origin` and `timestamp` are the series' own local clock."""
-_NO_TABLE = ("PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "not a Delta table", "No commit")
+_ABSENT = ("PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "is not a Delta table", "No commit")
+"""What Spark, and Sail (\"No commit files found\"), say of a table or folder that is not there."""
 KEYS = ("endpoint", "deployment", "model_name", "model_version", "origin", "series")
 
 
@@ -57,14 +59,17 @@ def errors(served: DataFrame, gold: DataFrame) -> DataFrame:
 def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_id: str) -> str:
     """Bring both tables up to date; what was done, in words."""
     newest = _newest_day(spark, served)
-    lines = spark.read.text(log)  # its folders are the columns `day` and `hour`
+    lines = _lines(spark, log)
     where = ""
-    if newest:
-        since = (dt.date.fromisoformat(newest) - dt.timedelta(days=1)).isoformat()
-        lines, where = lines.where(F.col("day").cast("string") >= since), f"day >= '{since}'"
-    _replace(predictions(lines.select("value")), served, run_id, where)
-    told = errors(spark.read.format("delta").load(served), spark.read.format("delta").load(gold))
-    _replace(told, scored, run_id)
+    if lines is not None:
+        if newest:
+            since = (dt.date.fromisoformat(newest) - dt.timedelta(days=1)).isoformat()
+            lines, where = lines.where(F.col("day").cast("string") >= since), f"day >= '{since}'"
+        _replace(predictions(lines.select("value")), served, run_id, where)
+    known = newest or lines is not None
+    told = spark.read.format("delta").load(served) if known else spark.createDataFrame([], COLUMNS)
+    # The errors are written also when there are none: the commit says that this run has been.
+    _replace(errors(told, spark.read.format("delta").load(gold)), scored, run_id)
     return f"replaced {served}{f' where {where}' if where else ''} and {scored}"
 
 
@@ -98,17 +103,30 @@ def _rows(line: str) -> list[list[Any]]:
     ]
 
 
+def _lines(spark: SparkSession, log: str) -> DataFrame | None:
+    """Every line of the log, with its folders as the columns `day` and `hour`; None when there is no line."""
+    with _absent_is_none():
+        lines = spark.read.text(log)
+        return lines if lines.head(1) else None
+    return None
+
+
 def _newest_day(spark: SparkSession, served: str) -> str | None:
     """The newest day in the table, None when there is no table yet."""
+    with _absent_is_none():
+        found = spark.read.format("delta").load(served).agg(F.max("day")).first()
+        return found[0] if found else None
+    return None
+
+
+@contextlib.contextmanager
+def _absent_is_none() -> Iterator[None]:
+    """Swallow the error that says that nothing is there."""
     try:
-        table = spark.read.format("delta").load(served)
-        found = table.agg(F.max("day")).first()
+        yield
     except Exception as error:
-        # Spark says that the path does not exist or is no Delta table, Sail that there are no commits.
-        if not any(word in str(error) for word in _NO_TABLE):
+        if not any(word in str(error) for word in _ABSENT):
             raise
-        return None
-    return found[0] if found else None
 
 
 def _replace(table: DataFrame, at: str, run_id: str, where: str = "") -> None:

@@ -68,7 +68,7 @@ def fault(**changes: Any) -> str:
 
 
 def test_the_shipped_routes_load() -> None:
-    assert [route.name for route in shipped().routes] == ["curate", "train", "drift", "registered", "release"]
+    assert [route.name for route in shipped().routes] == ["curate", "served", "train", "drift", "registered", "release"]
 
 
 def test_the_shipped_routes_settle_and_retry_as_the_file_says() -> None:

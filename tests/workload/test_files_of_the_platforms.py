@@ -100,15 +100,23 @@ def test_the_dockerfile_declares_every_argument_that_the_image_step_gives() -> N
     assert set(re.findall(r"^(?:ENV|LABEL| +).*?\$\{(\w+)\}", dockerfile, re.MULTILINE)) >= declared - {"MODEL_NAME"}
 
 
-def test_the_bundles_job_is_what_the_sdk_knows_and_nothing_else() -> None:
-    settings, files = publish_databricks.read({"lake": "lake1"})
+@pytest.mark.parametrize(
+    ("name", "program", "first"),
+    [
+        ("demand-curate", "curate.py", "abfss://bronze@lake1.dfs.core.windows.net/demand"),
+        ("demand-served", "served.py", "abfss://scoring@lake1.dfs.core.windows.net/sluice-scoring"),
+    ],
+)
+def test_the_bundles_jobs_are_what_the_sdk_knows_and_nothing_else(name: str, program: str, first: str) -> None:
+    jobs, files = publish_databricks.read({"lake": "lake1"})
+    (settings,) = [job for job in jobs if job["name"] == name]
     assert JobSettings.from_dict(settings).as_dict() == settings
     assert settings["max_concurrent_runs"] == 1
     assert settings["queue"] == {"enabled": True}
     (task,) = settings["tasks"]
     assert task["max_retries"] == 0
-    assert task["spark_python_task"]["python_file"] == f"{files}/curate.py"
-    assert settings["parameters"][0]["default"] == "abfss://bronze@lake1.dfs.core.windows.net/demand"
+    assert task["spark_python_task"]["python_file"] == f"{files}/{program}"
+    assert settings["parameters"][0]["default"] == first
     names = {item["name"] for item in settings["parameters"]}
     used = set(re.findall(r"\{\{job\.parameters\.(\w+)\}\}", str(task["spark_python_task"]["parameters"])))
     assert used == names

@@ -101,6 +101,15 @@ def test_the_error_of_what_was_served_is_known_per_model_version(first: Path) ->
     assert "run-1" in stamps
 
 
+def test_without_a_log_the_errors_are_empty_and_the_run_is_stamped_all_the_same(tmp_path: Path) -> None:
+    gold(tmp_path, [11.0] * HOURS)
+    job(tmp_path, "run-0")
+    (tmp_path / "log").mkdir()
+    job(tmp_path, "run-1")
+    assert read(tmp_path / "errors") == []
+    assert DeltaTable(str(tmp_path / "errors")).history()[0]["userMetadata"] == "run-1"
+
+
 def test_a_repeat_changes_nothing_and_later_days_are_added(first: Path) -> None:
     before = sorted(read(first / "predictions"), key=str)
     job(first, "run-2")
