@@ -50,7 +50,6 @@ class Frames:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self.peer_max_frame = 512
 
     async def greet(self) -> None:
         """Exchange protocol headers; any SASL mechanism is good, who the peer is comes later, as a token."""

@@ -225,8 +225,7 @@ class Connection:
         return True
 
     async def _open(self, frame: Frame) -> None:
-        self.frames.peer_max_frame = min(frame.fields[2] or frames.MAX_FRAME, frames.MAX_FRAME)
-        self.room = max(256, self.frames.peer_max_frame - 512)
+        self.room = max(256, min(frame.fields[2] or frames.MAX_FRAME, frames.MAX_FRAME) - 512)
         name, limits = f"local-{next(_numbers)}", [UInt(frames.MAX_FRAME), UShort(4999), UInt(IDLE_MS)]
         product = {Symbol("product"): "sluice-local-event-hubs"}
         self.frames.send(0, frames.OPEN, [name, frame.fields[1], *limits, None, None, None, None, product])

@@ -65,7 +65,7 @@ def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_
         if newest:
             since = (dt.date.fromisoformat(newest) - dt.timedelta(days=1)).isoformat()
             lines, where = lines.where(F.col("day").cast("string") >= since), f"day >= '{since}'"
-        _replace(predictions(lines.select("value")), served, run_id, where)
+        _replace(predictions(lines.select("value")), served, run_id, where, by=["day"])
     known = newest or lines is not None
     told = spark.read.format("delta").load(served) if known else spark.createDataFrame([], COLUMNS)
     # The errors are written also when there are none: the commit says that this run has been.
@@ -129,8 +129,8 @@ def _absent_is_none() -> Iterator[None]:
             raise
 
 
-def _replace(table: DataFrame, at: str, run_id: str, where: str = "") -> None:
-    writer = table.write.format("delta").mode("overwrite").option("userMetadata", run_id)
+def _replace(table: DataFrame, at: str, run_id: str, where: str = "", *, by: Sequence[str] = ()) -> None:
+    writer = table.write.format("delta").mode("overwrite").option("userMetadata", run_id).partitionBy(*by)
     if where:
         writer.option("replaceWhere", where).save(at)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.localcloud.namespaces import Namespace
 from tests.workload.conftest import WORKLOAD, drive, interpreter
 
 
@@ -111,3 +112,26 @@ def test_inputs_and_predictions_are_logged_as_one_line_each(answers: Sequence[An
     assert (lines[0]["id"], lines[0]["status"], lines[0]["deployment"]) == ("test", 200, "v3")
     assert lines[0]["latency_ms"] > 0
     assert lines[1]["levels"] == {"dma_2": 0.0}
+
+
+def test_with_a_hub_every_call_goes_there_or_waits_on_disk(
+    trained: dict[str, Any], tmp_path: Path, namespace: Namespace
+) -> None:
+    bodies = [json.dumps(trained["request"]).encode()] * 3 + [b"{"]
+    (tmp_path / "bodies.json").write_text(json.dumps([base64.b64encode(body).decode() for body in bodies]))
+    found = drive(
+        interpreter(WORKLOAD / "scoring" / "requirements.lock"),
+        "scoring_driver.py",
+        str(WORKLOAD / "scoring" / "score.py"),
+        str(tmp_path / "bodies.json"),
+        AZUREML_MODEL_DIR=trained["folder"],
+        SCORING_HUB="one",
+        SCORING_HUB_CONNECTION=namespace.text,
+        SCORING_SPOOL=str(tmp_path / "spool"),
+        PYTHONPATH="",
+    )
+    assert [status for status, _ in found] == [200, 200, 200, 400]
+    waiting = [line for path in tmp_path.glob("spool/*.jsonl") for line in path.read_text().splitlines()]
+    sent = sum(row["count"] for row in namespace.received("one"))
+    assert sent + len(waiting) >= 4  # a process that ends in the middle of a send keeps what it may have sent
+    assert {json.loads(line)["status"] for line in waiting} <= {200, 400}
