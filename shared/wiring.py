@@ -256,11 +256,11 @@ def _azure_ml(settings: Settings) -> Any:
         settings.resource_group,
         settings.workspace,
         resource_manager=settings.manager,
-        variables=_deployment_variables(settings),
+        variables=deployment_variables(settings),
     )
 
 
-def _deployment_variables(settings: Settings) -> Mapping[str, str]:
+def deployment_variables(settings: Settings) -> Mapping[str, str]:
     """What every deployment is told: where its scoring log goes."""
     hub = settings.scoring_hub
     if hub is None:

@@ -186,13 +186,12 @@ class Spool:
         self.roll()
         count = 0
         while self._files:
-            content = self._files[0].read_bytes()
+            content = self._files[0].read_bytes() if self._files[0].exists() else b""
             # What a process was writing when it died has no end of line.
-            calls = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+            calls = [line[:-1] for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
             if calls:
-                send([call.rstrip(b"\n") for call in calls])
-            self._files[0].unlink(missing_ok=True)
-            self._files.popleft()
+                send(calls)
+            self._files.popleft().unlink(missing_ok=True)
             self._bytes -= len(content)
             count += len(calls)
         return count

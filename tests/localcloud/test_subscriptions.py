@@ -12,9 +12,10 @@ from aiohttp import web
 from azure.core.exceptions import ResourceNotFoundError
 
 from localcloud import certificates, subscriptions
-from localcloud.cloud import REGISTRY_ID, STORAGE_ID, WORKSPACE_ID, Cloud
+from localcloud.cloud import EVENTS_HUB, REGISTRY_ID, STORAGE_ID, WORKSPACE_ID, Cloud
 from localcloud.event_delivery import Deliveries, Target
 from localcloud.event_grid import EventGrid
+from localcloud.event_hubs import EventHubs
 from localcloud.faults import Faults
 from localcloud.identity import Identity
 from localcloud.subscriptions import FUNCTION, SubscriptionsFailed
@@ -70,7 +71,7 @@ async def host(cloud: Cloud, serve: Any) -> Host:
 @pytest.fixture
 async def grid(cloud: Cloud, serve: Any) -> Any:
     certificates.prepare(cloud)
-    grid = EventGrid(cloud, time_scale=0.001)
+    grid = EventGrid(cloud, hubs=EventHubs(cloud), time_scale=0.001)
     await serve(Identity(cloud).routes(), cloud.ports["identity"])
     await serve(grid.arm_routes(), cloud.ports["arm"], tls=certificates.server_context(cloud))
     yield grid
@@ -91,6 +92,20 @@ async def test_creating_them_twice_leaves_one_of_each_and_events_arrive(
     sources = {body["source"] if isinstance(body, dict) else body[0]["topic"] for body in host.got}
     assert sources == {STORAGE_ID, REGISTRY_ID, WORKSPACE_ID}
     assert len(host.got) == 3
+
+
+async def test_the_road_for_storms_puts_the_lakes_events_into_the_hub_and_no_others(
+    cloud: Cloud, host: Host, grid: EventGrid
+) -> None:
+    await asyncio.to_thread(subscriptions.create, cloud, storms=True)
+    event = {"id": "1", "subject": "s", "eventType": "T", "eventTime": "2026-01-01T00:00:00Z", "dataVersion": ""}
+    for source in (STORAGE_ID, REGISTRY_ID):
+        await grid.publish(source, [{**event, "data": {}}])
+    async with asyncio.timeout(5):
+        while not host.got or not cloud.records("event_hubs", "received"):
+            await asyncio.sleep(0.01)
+    assert [row["hub"] for row in cloud.records("event_hubs", "received")] == [EVENTS_HUB]
+    assert [body[0]["topic"] for body in host.got] == [REGISTRY_ID]
 
 
 async def test_the_management_sdk_reads_lists_and_deletes(cloud: Cloud, host: Host, grid: EventGrid) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from shared import wiring
 from shared.errors import ConfigurationError
-from shared.settings import PUBLIC_MANAGER, Storage, read
+from shared.settings import PUBLIC_MANAGER, Hub, Storage, read
 
 KEYS = "DefaultEndpointsProtocol=https;AccountName=store;AccountKey=c2VjcmV0PT0=;EndpointSuffix=core.windows.net"
 WHOLE = {
@@ -142,6 +143,32 @@ def test_events_stay_known_in_their_lanes_for_longer_than_a_hub_keeps_them(
 def test_a_retention_that_is_no_number_of_days_is_named(root: Path) -> None:
     (only,) = faults({**WHOLE, "EVENT_HUB_RETENTION_DAYS": "a week"}, root)
     assert "EVENT_HUB_RETENTION_DAYS is 'a week'" in only
+
+
+@pytest.mark.parametrize(
+    ("place", "hub"),
+    [
+        ({"SluiceHub": "Endpoint=sb://ns/;Key=1"}, Hub("calls", "Endpoint=sb://ns/;Key=1", None)),
+        ({"SluiceHub__fullyQualifiedNamespace": "ns"}, Hub("calls", None, "ns")),
+    ],
+)  # fmt: skip
+def test_the_scoring_hub_is_in_the_namespace_of_the_hub_trigger(place: dict[str, str], hub: Hub, root: Path) -> None:
+    assert read({**WHOLE, **place, "SLUICE_SCORING_HUB": "calls"}, root).scoring_hub == hub
+    assert read({**WHOLE, **place}, root).scoring_hub is None
+
+
+def test_a_scoring_hub_without_a_namespace_is_a_fault_that_says_what_to_set(root: Path) -> None:
+    (only,) = faults({**WHOLE, "SLUICE_SCORING_HUB": "calls"}, root)
+    assert "set SluiceHub (a connection string) or SluiceHub__fullyQualifiedNamespace" in only
+
+
+def test_deployments_are_told_where_their_scoring_log_goes(root: Path) -> None:
+    identity = {"SLUICE_SCORING_HUB": "calls", "SluiceHub__fullyQualifiedNamespace": "ns"}
+    told = wiring.deployment_variables(read({**WHOLE, **identity}, root))
+    assert told == {"SCORING_HUB": "calls", "SCORING_HUB_NAMESPACE": "ns"}
+    assert wiring.deployment_variables(read(WHOLE, root)) == {}
+    with pytest.raises(ConfigurationError, match="SLUICE_SCORING_HUB is missing"):
+        wiring.build_scoring_intake(read(WHOLE, root))
 
 
 def test_the_public_address_of_a_service_is_derived_from_the_account() -> None:
