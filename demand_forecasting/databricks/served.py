@@ -6,6 +6,8 @@ errors: one row per endpoint, deployment, model version, origin and series, over
 replaced as a whole: what landed since the last run is in it.
 
 Calls that were replayed to a deployment without traffic (`shadow`) are in the first table, not in the second.
+
+The program stands alone, as `curate.py` does: Databricks runs a task's file without its neighbours on the path.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import argparse
 import contextlib
 import datetime as dt
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from curate import session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name that every PySpark reader knows
 
@@ -71,6 +73,27 @@ def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_
     # The errors are written also when there are none: the commit says that this run has been.
     _replace(errors(told, spark.read.format("delta").load(gold)), scored, run_id)
     return f"replaced {served}{f' where {where}' if where else ''} and {scored}"
+
+
+@contextlib.contextmanager
+def session() -> Iterator[SparkSession]:
+    """The cluster's session on Databricks, else one on a Sail server of this process; clock hours as they are spelt."""
+    server = None
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        spark = SparkSession.builder.getOrCreate()
+    else:
+        from pysail.spark import SparkConnectServer
+
+        server = SparkConnectServer(ip="127.0.0.1", port=0)
+        server.start(background=True)
+        spark = SparkSession.builder.remote(f"sc://127.0.0.1:{server.listening_address[1]}").getOrCreate()
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    try:
+        yield spark
+    finally:
+        if server is not None:
+            spark.stop()
+            server.stop()
 
 
 def _parsed(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -42,9 +42,8 @@ def on_a_cluster(work: Callable[[], int]) -> int:
 
 
 def main() -> None:
-    """Load the program once, its folder on the path as a task's is, and run every case."""
+    """Load the program once, without its neighbours on the path, and run every case."""
     program = Path(sys.argv[1])
-    sys.path.insert(0, str(program.parent))
     spec = importlib.util.spec_from_file_location(program.stem, program)
     task = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(task)

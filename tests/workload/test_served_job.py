@@ -112,7 +112,7 @@ def test_without_a_log_the_errors_are_empty_and_the_run_is_stamped_all_the_same(
 
 def test_a_repeat_changes_nothing_and_later_days_are_added(first: Path) -> None:
     before = sorted(read(first / "predictions"), key=str)
-    job(first, "run-2")
+    job(first, "databricks")  # as on a cluster: with a session that is there, without Sail
     assert sorted(read(first / "predictions"), key=str) == before
     keep(first, "9", [line(20, "2026-03-09", values=[11.0] * HOURS)], "2026-03-09")
     job(first, "run-3")
