@@ -31,6 +31,9 @@ SOURCE_TYPES: tuple[str, ...] = (
 _CANONICAL = {name.lower(): name for name in SOURCE_TYPES} | {
     name.rsplit(".", 1)[1].lower(): name for name in SOURCE_TYPES
 }
+_FIELDS = {
+    "id": "id", "subject": "subject", "source": "source", "topic": "source", "type": "type", "eventtype": "type",
+}  # fmt: skip
 _MAX_NAME = 1024
 _GAP = re.compile(r"[\s,]*")
 
@@ -63,11 +66,7 @@ class Event:
         head = head.lower()
         if head == "data":
             return lookup(self.data, rest) if rest else self.data
-        fields = {
-            "id": self.id, "subject": self.subject, "source": self.source, "topic": self.source,
-            "type": self.type, "eventtype": self.type,
-        }  # fmt: skip
-        return fields.get(head) if not rest else None
+        return getattr(self, _FIELDS[head]) if head in _FIELDS and not rest else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def _elements(array: str) -> Iterator[tuple[Any, str]]:
 def lookup(data: Any, path: str) -> Any:
     """Walk a dotted path through mappings, keys in any case; None when a part of it is absent."""
     for part in path.split("."):
-        if not isinstance(data, Mapping):
+        if not isinstance(data, (dict, Mapping)):  # the first is quick to tell, and nearly always it
             return None
         data = data[part] if part in data else _fold(data).get(part.lower())
     return data
