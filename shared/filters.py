@@ -12,7 +12,7 @@ Prepare = Callable[[Sequence[Any]], Test]
 
 def _number(value: Any) -> float | None:
     """Numbers also arrive as strings in real payloads."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         return float(value)
@@ -33,14 +33,6 @@ def _numeric(test: Callable[[float, Sequence[float]], bool]) -> Prepare:
     return prepare
 
 
-def _textual(test: Callable[[str, tuple[str, ...]], bool]) -> Prepare:
-    def prepare(values: Sequence[Any]) -> Test:
-        wanted = tuple(str(value).lower() for value in values)
-        return lambda seen: isinstance(seen, str) and test(seen.lower(), wanted)
-
-    return prepare
-
-
 def _in_range(values: Sequence[Any]) -> Test:
     ranges = [(float(low), float(high)) for low, high in values]
 
@@ -51,11 +43,28 @@ def _in_range(values: Sequence[Any]) -> Test:
     return check
 
 
-def _contains(seen: str, wanted: tuple[str, ...]) -> bool:
-    for part in wanted:  # noqa: SIM110 this is on the way of every event, and a generator costs as much as the search
-        if part in seen:
-            return True
-    return False
+def _lower(values: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(value).lower() for value in values)
+
+
+def _string_in(values: Sequence[Any]) -> Test:
+    wanted = frozenset(_lower(values))
+    return lambda seen: isinstance(seen, str) and seen.lower() in wanted
+
+
+def _contains(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and any(map(seen.lower().__contains__, wanted))
+
+
+def _begins_with(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and seen.lower().startswith(wanted)
+
+
+def _ends_with(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and seen.lower().endswith(wanted)
 
 
 _ANY: dict[str, Prepare] = {
@@ -66,10 +75,10 @@ _ANY: dict[str, Prepare] = {
     "NumberGreaterThanOrEquals": _numeric(lambda seen, bounds: seen >= bounds[0]),
     "NumberInRange": _in_range,
     "BoolEquals": lambda values: lambda seen: isinstance(seen, bool) and any(seen is wanted for wanted in values),
-    "StringIn": _textual(lambda seen, wanted: seen in wanted),
-    "StringContains": _textual(_contains),
-    "StringBeginsWith": _textual(str.startswith),
-    "StringEndsWith": _textual(str.endswith),
+    "StringIn": _string_in,
+    "StringContains": _contains,
+    "StringBeginsWith": _begins_with,
+    "StringEndsWith": _ends_with,
 }
 _NONE = {
     "NumberNotIn": "NumberIn",
@@ -134,7 +143,6 @@ class Filter:
         def accepts(seen: Any) -> bool:
             if seen is None:
                 return missing
-            hit = any(map(positive, seen)) if isinstance(seen, list) else positive(seen)
-            return hit is wanted
+            return (any(map(positive, seen)) if isinstance(seen, list) else positive(seen)) is wanted
 
         return accepts

@@ -172,7 +172,7 @@ def match(event: Event, routes: Routes) -> Matched:
     matches: list[Match] = []
     refused: list[tuple[_Rule, str]] = []
     unfit: list[_Rule] = []
-    subject, accepted = event.subject, dict[_Condition, bool]()
+    subject, values, accepted = event.subject, dict[str, Any](), dict[_Condition, bool]()
     for rule in routes.listening(event.type):
         if not (subject.startswith(rule.begins) and subject.endswith(rule.ends)):
             unfit.append(rule)
@@ -183,7 +183,9 @@ def match(event: Event, routes: Routes) -> Matched:
             continue
         for condition in rule.conditions:
             if condition not in accepted:
-                accepted[condition] = condition.test(event.value(condition.key))
+                if condition.key not in values:
+                    values[condition.key] = event.value(condition.key)
+                accepted[condition] = condition.test(values[condition.key])
             if not accepted[condition]:
                 refused.append((rule, condition.refusal))
                 break
