@@ -119,7 +119,8 @@ class _Rule:
         self.route, self.key, self.keys, self.conditions = route.name, route.key, route.keys, conditions
         subject = route.subject
         self.begins, self.ends = (subject.begins, subject.ends) if subject else ("", "")
-        self.pattern, self.regex = (subject.text, subject.regex) if subject else ("", None)
+        self.pattern = subject.text if subject else ""
+        self.regex = subject.regex if subject else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
