@@ -12,7 +12,7 @@ blueprint = func.Blueprint()
 
 
 @blueprint.function_name("event_grid")
-@blueprint.event_grid_trigger(arg_name="event")
+@blueprint.event_grid_trigger(arg_name="event", cardinality="many")
 async def event_grid(event: str) -> None:
     """Acknowledged when the journal and every matched lane have the event; an error makes Event Grid send it again."""
     control_plane = await wiring.ready()
