@@ -1,8 +1,8 @@
 """Sluice, in reading order.
 
 An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
-reads them), is journalled and absorbed into lanes in groups (`intake`).  A lane decides when its generation becomes a
-run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
+reads them), is journalled and absorbed into lanes in groups (`intake`, on a loop of its own, `intake_loop`).  A lane
+decides when its generation becomes a run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
 (`runs`), asking what was frozen (`requests`); what the backends answer are `observations`, `failures` says what their
 words for an error mean, and `patience` how long their calls may take.  A release is the run that takes an image to
 production: `releases` is the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`,

@@ -27,7 +27,8 @@ from shared.control_plane import ControlPlane
 from shared.event_index import EventIndex
 from shared.history import History
 from shared.indexing import Indexing
-from shared.intake import Intake, IntakeLoop
+from shared.intake import Intake
+from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
 from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
@@ -126,6 +127,7 @@ def build(settings: Settings) -> App:
             due=store.due,
             bells=store.bells,
             clock=clock,
+            longest_pause=0.05,
         )
     )
     atexit.register(intake.close, store.journal, store.lane_intake)
