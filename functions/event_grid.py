@@ -6,7 +6,7 @@ Event Grid would then send the event again for a day.
 
 import azure.functions as func
 
-from shared import wiring
+from shared import process
 
 blueprint = func.Blueprint()
 
@@ -15,5 +15,5 @@ blueprint = func.Blueprint()
 @blueprint.event_grid_trigger(arg_name="event", cardinality="many")
 async def event_grid(event: str) -> None:
     """Acknowledged when the journal and every matched lane have the event; an error makes Event Grid send it again."""
-    control_plane = await wiring.ready()
+    control_plane = await process.ready()
     await control_plane.receive("event_grid", [event])

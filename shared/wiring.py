@@ -1,20 +1,16 @@
-"""Puts the app together, once a process, when it is first needed.
+"""Puts the app together.
 
-This is the only module that names an adapter.  Adapters are imported when they are first used: indexing the app pays
-for no SDK, and taking in an event pays for storage alone.  A fault in settings or routes is raised at first use and
-shown by `health`; the next use reads them again.
+This is the only module that names an adapter.  Adapters are imported when they are first used: taking in an event pays
+for storage alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import dataclasses
 import datetime as dt
 import functools
 import logging
-import os
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +32,6 @@ from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
 from shared.settings import PUBLIC_MANAGER, Settings
-from shared.settings import read as read_settings
 from shared.telemetry import Silence
 from shared.upkeep import Upkeep
 from shared.world import World
@@ -54,39 +49,6 @@ class App:
     control_plane: ControlPlane
     operations: Operations
     upkeep: Upkeep
-
-
-_lock = threading.Lock()
-_app: App | None = None
-
-
-def app() -> App:
-    """The app of this process.  Raises ConfigurationError with every fault, or Unavailable."""
-    global _app
-    with _lock:
-        if _app is None:
-            _app = build(read_settings(os.environ, ROOT))
-        return _app
-
-
-def control_plane() -> ControlPlane:
-    """The control plane, for synchronous functions."""
-    return app().control_plane
-
-
-async def ready() -> ControlPlane:
-    """The control plane, for asynchronous functions; its first use does not block the loop."""
-    return _app.control_plane if _app is not None else (await asyncio.to_thread(app)).control_plane
-
-
-def operations() -> Operations:
-    """What operators can ask and do."""
-    return app().operations
-
-
-def upkeep() -> Upkeep:
-    """The index and the retirement, for the timer."""
-    return app().upkeep
 
 
 def ring(body: bytes) -> Ring:
