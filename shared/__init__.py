@@ -9,8 +9,8 @@ release is the run that takes an image to production: `releases` is the table of
 `release_traffic` judge them over `release_facts`, by `release_verdicts`.
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
-backends say of their ends.  It reaches the world through `ports`; the
-actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`, when
+backends say of their ends.  A process that takes events in wakes their lanes itself (`prompt_bells`).  The world is
+reached through `ports`; the actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`, when
 `process` is first asked for the app.
 `upkeep` runs beside it: `indexing` builds the id index from the journal (`event_index`, of `segments`), `retirement`
 takes what is old out of the lanes, and `late_events` keeps what comes after that from being absorbed twice.

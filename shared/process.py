@@ -39,8 +39,13 @@ def control_plane() -> ControlPlane:
 
 
 async def ready() -> ControlPlane:
-    """The control plane, for asynchronous functions; its first use does not block the loop."""
-    return _app.control_plane if _app is not None else (await asyncio.to_thread(app)).control_plane
+    """The control plane of a process that takes events in, and so wakes their lanes itself; first use blocks no loop.
+
+    Whoever only asks, as the console does, starts nothing.
+    """
+    found = _app if _app is not None else await asyncio.to_thread(app)
+    found.bells.answer(found.control_plane.wake)
+    return found.control_plane
 
 
 def operations() -> Operations:

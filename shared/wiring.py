@@ -12,6 +12,7 @@ import datetime as dt
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
 from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
+from shared.prompt_bells import MOST_AT_ONCE, PromptBells
 from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
@@ -49,6 +51,7 @@ class App:
     control_plane: ControlPlane
     operations: Operations
     upkeep: Upkeep
+    bells: PromptBells
 
 
 def ring(body: bytes) -> Ring:
@@ -81,13 +84,14 @@ def build(settings: Settings) -> App:
     routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, frozenset(guards))
     store = open_store(settings.store, clock, _credential, _async_credential)
     index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
+    bells = PromptBells(store.bells, ThreadPoolExecutor(MOST_AT_ONCE, "sluice-wake").submit)
     intake = IntakeLoop(
         Intake(
             routes=routes,
             journal=store.journal,
             lanes=LateEvents(store.lane_intake, index, keeping, clock),
             due=store.due,
-            bells=store.bells,
+            bells=bells,
             clock=clock,
             longest_pause=0.05,
         )
@@ -99,7 +103,7 @@ def build(settings: Settings) -> App:
         lanes=store.lanes,
         limits=store.limits,
         due=store.due,
-        bells=store.bells,
+        bells=bells,
         sets=store.sets,
         actions=actions,
         guards=guards,
@@ -117,7 +121,7 @@ def build(settings: Settings) -> App:
         clock=clock,
     )
     upkeep = _upkeep(store, index, keeping, clock)
-    return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep)
+    return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep, bells)
 
 
 def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) -> History:
