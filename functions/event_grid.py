@@ -1,7 +1,7 @@
 """Event Grid deliveries, in Event Grid schema or as CloudEvents.
 
-The event is taken as raw text: the typed binding would refuse times that are not UTC before our code sees them, and
-Event Grid would then send the event again for a day.
+A delivery is taken whole, as raw text: it is answered as one, and the typed binding would refuse times that are not UTC
+before our code sees them, so that Event Grid would send the event again for a day.
 """
 
 import azure.functions as func
