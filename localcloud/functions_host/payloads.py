@@ -11,7 +11,6 @@ from typing import Any
 
 from azure.functions.meta import Datum
 
-
 _COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
