@@ -2,8 +2,8 @@
 
 A lane that is to be woken at once would wait until somebody looks into the queue, up to the polling interval.  The
 process that rings has just written the truth, so it goes on by itself: it sends the message to be seen a little later,
-then wakes the lane.  When it dies in between, the message wakes it; when it does not, the message carries an older
-number by then, or finds nothing to do, and is dropped.
+wakes the lane, and takes the message back.  When it dies before it has woken the lane, the message does; when it dies
+later, the message meets a newer number and is dropped, and the sweep finds what is left.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime as dt
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from shared.ports import Bells, Ring
 
@@ -22,10 +23,17 @@ MOST_AT_ONCE = 8
 """So many lanes are woken by a process itself at the same time; the next are left to whoever looks into the queue."""
 
 
+class Messages(Bells, Protocol):
+    """Bells whose messages can be taken back."""
+
+    def ring_lane_unless(self, ring: Ring, delay: dt.timedelta) -> Callable[[], None]:
+        """`ring_lane`, and how to take its message back: that is tidiness, so it may be too late and never raises."""
+
+
 class PromptBells:
     """See `ports.Bells`.  It only sends messages until `answer` says who wakes a lane here."""
 
-    def __init__(self, bells: Bells, begin: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, bells: Messages, begin: Callable[[Callable[[], None]], object]) -> None:
         self._bells, self._begin = bells, begin
         self._wake: Callable[[Ring], object] | None = None
         self._free = threading.Semaphore(MOST_AT_ONCE)
@@ -40,8 +48,8 @@ class PromptBells:
         if wake is None or delay > dt.timedelta(0) or not self._free.acquire(blocking=False):
             return self._bells.ring_lane(ring, delay)
         try:
-            self._bells.ring_lane(ring, NET)
-            self._begin(lambda: self._answer(wake, ring))
+            take_back = self._bells.ring_lane_unless(ring, NET)
+            self._begin(lambda: self._answer(wake, ring, take_back))
         except BaseException:
             self._free.release()
             raise
@@ -51,9 +59,10 @@ class PromptBells:
         """See `ports.Bells`."""
         self._bells.ring_run(ring, delay)
 
-    def _answer(self, wake: Callable[[Ring], object], ring: Ring) -> None:
+    def _answer(self, wake: Callable[[Ring], object], ring: Ring, take_back: Callable[[], None]) -> None:
         try:
             said = wake(ring)
+            take_back()
             logging.info("lane %s/%s, at once: %s", ring.lane.route, ring.lane.key, said)
         except Exception:  # the message is on its way: whoever gets it tries again
             logging.exception("lane %s/%s could not be woken at once", ring.lane.route, ring.lane.key)

@@ -38,12 +38,13 @@ def porch() -> Porch:
     return Porch()
 
 
-def test_a_lane_that_is_rung_for_now_is_woken_here_and_its_message_is_seen_later(porch: Porch) -> None:
+def test_a_lane_that_is_rung_for_now_is_woken_here_and_its_message_is_taken_back(porch: Porch) -> None:
     porch.bells.ring_lane(RING)
     assert porch.sent() == [NET]
     (begun,) = porch.begun
     begun()
     assert porch.woken == [RING]
+    assert porch.sent() == []
 
 
 def test_the_message_is_sent_before_the_lane_is_woken(porch: Porch) -> None:
@@ -75,6 +76,7 @@ def test_a_process_that_is_busy_waking_leaves_the_next_to_others_at_once(porch: 
     porch.begun[0]()
     porch.bells.ring_lane(RING)
     assert porch.sent()[-1] == NET
+    assert len(porch.begun) == MOST_AT_ONCE + 1
 
 
 def test_a_message_that_cannot_be_sent_is_told_and_wakes_nobody(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +85,7 @@ def test_a_message_that_cannot_be_sent_is_told_and_wakes_nobody(porch: Porch, mo
 
     for _ in range(2 * MOST_AT_ONCE):
         with monkeypatch.context() as broken:
-            broken.setattr(porch.queue, "ring_lane", lost)
+            broken.setattr(porch.queue, "ring_lane_unless", lost)
             with pytest.raises(Unavailable):
                 porch.bells.ring_lane(RING)
     assert porch.begun == []
