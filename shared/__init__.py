@@ -10,13 +10,13 @@ release is the run that takes an image to production: `releases` is the table of
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
 backends say of their ends.  A process that takes events in wakes their lanes itself (`prompt_bells`).  The world is
-reached through `ports`; the actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`, when
-`process` is first asked for the app.
+reached through `ports`; the actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them
+together from `settings`, when `process` is first asked for the app.
 `upkeep` runs beside it: `indexing` builds the id index from the journal (`event_index`, of `segments`), `retirement`
 takes what is old out of the lanes, and `late_events` keeps what comes after that from being absorbed twice.
 `operations` is what operators can ask and do, `history` what has happened (`deliveries` and how they ended),
-`explanation` the why, `telemetry` the seam to Application Insights;
-`errors` says what a caller should do about a failure.
+`explanation` the why, `telemetry` the seam to Application Insights; `errors` says what a caller should do about a
+failure.
 
 Core modules import the standard library and core modules before them, nothing else.
 """

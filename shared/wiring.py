@@ -28,17 +28,19 @@ from shared.intake import Intake
 from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
-from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
+from shared.ports import Action, Bells, Clock, Guard, LaneIntake, Publisher, Ring, Telemetry
 from shared.prompt_bells import MOST_AT_ONCE, PromptBells
 from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
+from shared.routing import Routes
 from shared.settings import PUBLIC_MANAGER, Settings
 from shared.telemetry import Silence
 from shared.upkeep import Upkeep
 from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
+_LONGEST_PAUSE = 0.05
 
 TOKEN_PATIENCE: Mapping[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1}
 """How long a token may take; by default an identity endpoint that hangs is waited for in minutes."""
@@ -85,17 +87,7 @@ def build(settings: Settings) -> App:
     store = open_store(settings.store, clock, _credential, _async_credential)
     index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
     bells = PromptBells(store.bells, ThreadPoolExecutor(MOST_AT_ONCE, "sluice-wake").submit)
-    intake = IntakeLoop(
-        Intake(
-            routes=routes,
-            journal=store.journal,
-            lanes=LateEvents(store.lane_intake, index, keeping, clock),
-            due=store.due,
-            bells=bells,
-            clock=clock,
-            longest_pause=0.05,
-        )
-    )
+    intake = _intake(routes, store, LateEvents(store.lane_intake, index, keeping, clock), bells, clock)
     atexit.register(intake.close, store.journal, store.lane_intake)
     world = World(
         clock=clock,
@@ -122,6 +114,20 @@ def build(settings: Settings) -> App:
     )
     upkeep = _upkeep(store, index, keeping, clock)
     return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep, bells)
+
+
+def _intake(routes: Routes, store: Any, lanes: LaneIntake, bells: Bells, clock: Clock) -> IntakeLoop:
+    return IntakeLoop(
+        Intake(
+            routes=routes,
+            journal=store.journal,
+            lanes=lanes,
+            due=store.due,
+            bells=bells,
+            clock=clock,
+            longest_pause=_LONGEST_PAUSE,
+        )
+    )
 
 
 def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) -> History:
