@@ -10,7 +10,7 @@ from typing import Any
 
 from console import local
 from console.local import Problem
-from shared import wiring
+from shared import process
 from shared.errors import ConfigurationError, Conflict, NotFound, SluiceError
 from shared.operations import Operations
 
@@ -23,7 +23,7 @@ def _operations(name: str | None, listing: str = "sluice events") -> Iterator[Op
     local.enter(name)
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     try:
-        yield wiring.operations()
+        yield process.operations()
     except NotFound as missing:
         raise Problem(f"{missing}; `{listing}` lists what it has") from None
     except ValueError as error:
@@ -69,7 +69,7 @@ def replay(name: str | None, event: str) -> Row:
 def command(name: str | None, what: str, run: str, by: str, note: str = "") -> Row:
     """What a command about a run did: one of `Operations.command`."""
     with _operations(name, "sluice runs") as operations:
-        return dict(operations.command(wiring.control_plane().commands, what, run, by, note))
+        return dict(operations.command(process.control_plane().commands, what, run, by, note))
 
 
 def status(name: str | None) -> Row:

@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from functions.http import answer
-from shared import wiring
+from shared import process
 
 blueprint = func.Blueprint()
 
@@ -12,7 +12,7 @@ blueprint = func.Blueprint()
 @blueprint.route(route="replay/{id}", methods=["POST"], trigger_arg_name="request")
 def replay(request: func.HttpRequest) -> func.HttpResponse:
     """Put a journalled event through again under today's routes; what it has already started is joined."""
-    return answer(lambda: wiring.operations().replay(request.route_params["id"]))
+    return answer(lambda: process.operations().replay(request.route_params["id"]))
 
 
 @blueprint.function_name("command")
@@ -22,4 +22,4 @@ def command(request: func.HttpRequest) -> func.HttpResponse:
     what, run = request.route_params["command"], request.route_params["id"]
     by = request.headers.get("x-ms-client-principal-name") or request.params.get("by", "")
     note = request.params.get("note", "")
-    return answer(lambda: wiring.operations().command(wiring.control_plane().commands, what, run, by, note))
+    return answer(lambda: process.operations().command(process.control_plane().commands, what, run, by, note))

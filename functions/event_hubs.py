@@ -8,7 +8,7 @@ import typing
 
 import azure.functions as func
 
-from shared import wiring
+from shared import process
 
 blueprint = func.Blueprint()
 
@@ -24,5 +24,5 @@ blueprint = func.Blueprint()
 @blueprint.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:10")
 async def event_hub(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 (the worker refuses list[...])
     """Each message is a delivery: an event, or an array of events."""
-    control_plane = await wiring.ready()
+    control_plane = await process.ready()
     await control_plane.receive("event_hub", [event.get_body() for event in events])

@@ -8,7 +8,7 @@ import typing
 
 import azure.functions as func
 
-from shared import wiring
+from shared import process
 
 blueprint = func.Blueprint()
 
@@ -24,6 +24,6 @@ blueprint = func.Blueprint()
 @blueprint.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:10")
 def scoring_log(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 (the worker refuses list[...])
     """A batch of one partition is kept and counted; an error makes the host bring it again."""
-    taken = wiring.scoring_intake().take([wiring.entry(event) for event in events])
+    taken = process.scoring_intake().take([process.entry(event) for event in events])
     for sequence, reason in taken.rejected.items():
         logging.warning("message %s of %s is no call: %s", sequence, taken.name, reason)

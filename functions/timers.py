@@ -4,7 +4,7 @@ import logging
 
 import azure.functions as func
 
-from shared import wiring
+from shared import process
 
 blueprint = func.Blueprint()
 
@@ -13,7 +13,7 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="*/30 * * * * *", use_monitor=False)
 def sweep(timer: func.TimerRequest) -> None:
     """Twice a minute."""
-    rung = wiring.control_plane().sweep()
+    rung = process.control_plane().sweep()
     if rung:
         logging.warning("the sweep rang %s that had stalled%s", rung, " (past due)" if timer.past_due else "")
 
@@ -22,7 +22,7 @@ def sweep(timer: func.TimerRequest) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="15 */5 * * * *", use_monitor=False)
 def upkeep(timer: func.TimerRequest) -> None:
     """Every five minutes."""
-    kept = wiring.upkeep().tick()
+    kept = process.upkeep().tick()
     if kept:
         said = "%s deliveries indexed, %s segments merged, %s dedupe rows retired%s"
         logging.info(said, kept.indexed, kept.merged, kept.retired, " (past due)" if timer.past_due else "")

@@ -1,22 +1,23 @@
 """Sluice, in reading order.
 
 An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
-reads them), is journalled and absorbed into lanes in groups (`intake`).  A lane decides when its generation becomes a
-run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
-(`runs`), asking what was frozen (`requests`); what the backends answer are `observations`, `failures` says what their
-words for an error mean, and `patience` how long their calls may take.  A release is the run that takes an image to
-production: `releases` is the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`,
-by `release_verdicts`.
+reads them), is journalled and absorbed into lanes in groups (`intake`, on a loop of its own, `intake_loop`).  A lane
+decides when its generation becomes a run (`lanes`); the set of a generation is written down (`manifests`) and its run
+goes through attempts until it is final (`runs`), asking what was frozen (`requests`); what the backends answer are
+`observations`, `failures` says what their words for an error mean, and `patience` how long their calls may take.  A
+release is the run that takes an image to production: `releases` is the table of its steps, `release_rules` and
+`release_traffic` judge them over `release_facts`, by `release_verdicts`.
 `scoring_log` reads what deployments say of their calls and adds it up by the minute; `scoring_intake` takes it in.
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
-backends say of their ends.  It reaches the world through `ports`; the
-actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them together from `settings`.
+backends say of their ends.  A process that takes events in wakes their lanes itself (`prompt_bells`).  The world is
+reached through `ports`; the actions (`actions/`) and adapters (`adapters/`) stand behind them, and `wiring` puts them
+together from `settings`, when `process` is first asked for the app.
 `upkeep` runs beside it: `indexing` builds the id index from the journal (`event_index`, of `segments`), `retirement`
 takes what is old out of the lanes, and `late_events` keeps what comes after that from being absorbed twice.
 `operations` is what operators can ask and do, `history` what has happened (`deliveries` and how they ended),
-`explanation` the why, `telemetry` the seam to Application Insights;
-`errors` says what a caller should do about a failure.
+`explanation` the why, `telemetry` the seam to Application Insights; `errors` says what a caller should do about a
+failure.
 
 Core modules import the standard library and core modules before them, nothing else.
 """

@@ -19,7 +19,8 @@ from shared import early_rings, flow, lanes, runs
 from shared.commands import Commands
 from shared.errors import Conflict, Unavailable
 from shared.flow import Admit, Decision, Start
-from shared.intake import GRACE, IntakeLoop, Receipt
+from shared.intake import GRACE, Receipt
+from shared.intake_loop import IntakeLoop
 from shared.lanes import Collected, Lane, LaneKey
 from shared.phases import Ending, EndingKind, Phase, Step
 from shared.places import Places
@@ -49,7 +50,7 @@ class ControlPlane:
 
     async def receive(self, origin: str, payloads: Sequence[str | bytes]) -> list[Receipt]:
         """Take in raw deliveries.  Raises Unavailable when the sender must send again."""
-        receipts = await asyncio.wrap_future(self._intake.submit(origin, payloads))
+        receipts = await self._intake.receive(origin, payloads)
         if early_rings.worth_hearing(payloads):
             await asyncio.to_thread(self._early.hear, payloads)
         return receipts

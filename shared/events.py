@@ -31,8 +31,11 @@ SOURCE_TYPES: tuple[str, ...] = (
 _CANONICAL = {name.lower(): name for name in SOURCE_TYPES} | {
     name.rsplit(".", 1)[1].lower(): name for name in SOURCE_TYPES
 }
+_FIELDS = {
+    "id": "id", "subject": "subject", "source": "source", "topic": "source", "type": "type", "eventtype": "type",
+}  # fmt: skip
 _MAX_NAME = 1024
-_GAP = re.compile(r"[\s,]*")
+_SPACE, _DECODER = re.compile(r"[ \t\n\r]*"), json.JSONDecoder()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,11 +66,7 @@ class Event:
         head = head.lower()
         if head == "data":
             return lookup(self.data, rest) if rest else self.data
-        fields = {
-            "id": self.id, "subject": self.subject, "source": self.source, "topic": self.source,
-            "type": self.type, "eventtype": self.type,
-        }  # fmt: skip
-        return fields.get(head) if not rest else None
+        return getattr(self, _FIELDS[head]) if head in _FIELDS and not rest else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,28 +86,43 @@ def parse(payload: str | bytes) -> list[Event | Rejection]:
         reason = f"the body is not UTF-8 ({error.reason} at byte {error.start}); it is kept here as base64"
         return [Rejection(reason, base64.b64encode(error.object).decode())]
     try:
-        body = json.loads(text)
+        body = list(_elements(text)) if text.lstrip(" \t\n\r").startswith("[") else json.loads(text)
     except (ValueError, RecursionError) as error:
         return [Rejection(f"the body is not JSON: {error}", text)]
-    if isinstance(body, list):
-        if not body:
-            return [Rejection("the body is an empty array: there is no event in it", text)]
-        return [_read(item, raw) for item, raw in _elements(text)]
-    return [_read(body, text)]
+    if not isinstance(body, list):
+        return [_read(body, text)]
+    if not body:
+        return [Rejection("the body is an empty array: there is no event in it", text)]
+    return [_read(item, raw) for item, raw in body]
 
 
 def _elements(array: str) -> Iterator[tuple[Any, str]]:
-    """Each element of a JSON array, read and to the letter."""
-    decoder, at = json.JSONDecoder(), array.index("[") + 1
-    while array[(start := _GAP.match(array, at).end())] != "]":  # type: ignore[union-attr]  # it also matches nothing
-        item, at = decoder.raw_decode(array, start)
-        yield item, array[start:at]
+    """Each element of a JSON array, read and to the letter.  Raises ValueError."""
+    at = _past(array, array.index("[") + 1)
+    while array[at : at + 1] != "]":
+        item, end = _DECODER.raw_decode(array, at)
+        yield item, array[at:end]
+        at = _past(array, end)
+        if array[at : at + 1] == ",":
+            at = _past(array, at + 1)
+            if array[at : at + 1] != "]":
+                continue
+        elif array[at : at + 1] == "]":
+            break
+        raise json.JSONDecodeError("Expecting ',' delimiter" if at < len(array) else "Unterminated array", array, at)
+    if _past(array, at + 1) != len(array):
+        raise json.JSONDecodeError("Extra data", array, at + 1)
+
+
+def _past(text: str, at: int) -> int:
+    """The place of what follows after white space."""
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it also matches nothing
 
 
 def lookup(data: Any, path: str) -> Any:
     """Walk a dotted path through mappings, keys in any case; None when a part of it is absent."""
     for part in path.split("."):
-        if not isinstance(data, Mapping):
+        if not isinstance(data, (dict, Mapping)):  # the first is quick to tell, and nearly always it
             return None
         data = data[part] if part in data else _fold(data).get(part.lower())
     return data

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-Test = Callable[[Any, Any], bool]
+Test = Callable[[Any], bool]
+Prepare = Callable[[Sequence[Any]], Test]
 
 
 def _number(value: Any) -> float | None:
     """Numbers also arrive as strings in real payloads."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         return float(value)
@@ -19,43 +20,65 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _text(value: Any) -> str | None:
-    return value.lower() if isinstance(value, str) else None
+def _numeric(test: Callable[[float, Sequence[float]], bool]) -> Prepare:
+    def prepare(values: Sequence[Any]) -> Test:
+        bounds = sorted(number for number in map(_number, values) if number is not None and number == number)
+
+        def check(seen: Any) -> bool:
+            number = _number(seen)
+            return number is not None and bool(bounds) and test(number, bounds)
+
+        return check
+
+    return prepare
 
 
-def _numeric(test: Callable[[float, float], bool]) -> Test:
-    def check(seen: Any, wanted: Any) -> bool:
-        number, bound = _number(seen), _number(wanted)
-        return number is not None and bound is not None and test(number, bound)
+def _in_range(values: Sequence[Any]) -> Test:
+    ranges = [(float(low), float(high)) for low, high in values]
+
+    def check(seen: Any) -> bool:
+        number = _number(seen)
+        return number is not None and any(low <= number <= high for low, high in ranges)
 
     return check
 
 
-def _textual(test: Callable[[str, str], bool]) -> Test:
-    def check(seen: Any, wanted: Any) -> bool:
-        text = _text(seen)
-        return text is not None and test(text, str(wanted).lower())
-
-    return check
+def _lower(values: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(value).lower() for value in values)
 
 
-def _in_range(seen: Any, wanted: Any) -> bool:
-    number = _number(seen)
-    return number is not None and float(wanted[0]) <= number <= float(wanted[1])
+def _string_in(values: Sequence[Any]) -> Test:
+    wanted = frozenset(_lower(values))
+    return lambda seen: isinstance(seen, str) and seen.lower() in wanted
 
 
-_ANY: dict[str, Test] = {
-    "NumberIn": _numeric(lambda seen, wanted: seen == wanted),
-    "NumberLessThan": _numeric(lambda seen, wanted: seen < wanted),
-    "NumberGreaterThan": _numeric(lambda seen, wanted: seen > wanted),
-    "NumberLessThanOrEquals": _numeric(lambda seen, wanted: seen <= wanted),
-    "NumberGreaterThanOrEquals": _numeric(lambda seen, wanted: seen >= wanted),
+def _contains(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and any(map(seen.lower().__contains__, wanted))
+
+
+def _begins_with(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and seen.lower().startswith(wanted)
+
+
+def _ends_with(values: Sequence[Any]) -> Test:
+    wanted = _lower(values)
+    return lambda seen: isinstance(seen, str) and seen.lower().endswith(wanted)
+
+
+_ANY: dict[str, Prepare] = {
+    "NumberIn": _numeric(lambda seen, bounds: seen in bounds),
+    "NumberLessThan": _numeric(lambda seen, bounds: seen < bounds[-1]),
+    "NumberGreaterThan": _numeric(lambda seen, bounds: seen > bounds[0]),
+    "NumberLessThanOrEquals": _numeric(lambda seen, bounds: seen <= bounds[-1]),
+    "NumberGreaterThanOrEquals": _numeric(lambda seen, bounds: seen >= bounds[0]),
     "NumberInRange": _in_range,
-    "BoolEquals": lambda seen, wanted: isinstance(seen, bool) and seen is wanted,
-    "StringIn": _textual(lambda seen, wanted: seen == wanted),
-    "StringContains": _textual(lambda seen, wanted: wanted in seen),
-    "StringBeginsWith": _textual(lambda seen, wanted: seen.startswith(wanted)),
-    "StringEndsWith": _textual(lambda seen, wanted: seen.endswith(wanted)),
+    "BoolEquals": lambda values: lambda seen: isinstance(seen, bool) and any(seen is wanted for wanted in values),
+    "StringIn": _string_in,
+    "StringContains": _contains,
+    "StringBeginsWith": _begins_with,
+    "StringEndsWith": _ends_with,
 }
 _NONE = {
     "NumberNotIn": "NumberIn",
@@ -108,15 +131,18 @@ class Filter:
     operator: str
     values: tuple[Any, ...] = ()
 
-    def accepts(self, seen: Any) -> bool:
-        """Whether the value at the key satisfies the condition; None stands for a missing key."""
+    def test(self) -> Test:
+        """The condition as a function of the value at the key, None for a missing key; made once, asked often."""
         if self.operator == "IsNullOrUndefined":
-            return seen is None
+            return lambda seen: seen is None
         if self.operator == "IsNotNull":
-            return seen is not None
-        if seen is None:
-            return self.operator in _MATCH_MISSING
-        candidates: Sequence[Any] = seen if isinstance(seen, list) else (seen,)
-        positive = _ANY[_NONE.get(self.operator, self.operator)]
-        hit = any(positive(candidate, wanted) for candidate in candidates for wanted in self.values)
-        return hit is (self.operator not in _NONE)
+            return lambda seen: seen is not None
+        positive = _ANY[_NONE.get(self.operator, self.operator)](self.values)
+        wanted, missing = self.operator not in _NONE, self.operator in _MATCH_MISSING
+
+        def accepts(seen: Any) -> bool:
+            if seen is None:
+                return missing
+            return (any(map(positive, seen)) if isinstance(seen, list) else positive(seen)) is wanted
+
+        return accepts

@@ -8,12 +8,11 @@ neighbours did.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import collections
 import contextlib
 import dataclasses
 import datetime as dt
 import enum
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -72,28 +71,46 @@ class _Item:
         return base | named | decided
 
 
+class Answer(Protocol):
+    """Where the receipts of a receive, or its error, are put: a future, here or on another loop."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, receipts: list[Receipt], /) -> None:
+        """Acknowledge."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Refuse: the sender keeps it and sends it again."""
+
+
 @dataclasses.dataclass(slots=True)
 class _Receive:
     items: list[_Item]
-    answer: asyncio.Future[list[Receipt]]
-
-
-class Closing(Protocol):
-    """What holds connections."""
-
-    async def close(self) -> None:
-        """Let go of them."""
+    answer: Answer
 
 
 class Intake:
-    """Receives deliveries on one event loop and commits them in groups."""
+    """Receives deliveries on one event loop and commits them in groups.
+
+    `longest_pause` is how many seconds a group may wait for the senders of the one before it; see `_gather`.
+    """
 
     def __init__(
-        self, *, routes: Routes, journal: Journal, lanes: LaneIntake, due: DueIndex, bells: Bells, clock: Clock
+        self,
+        *,
+        routes: Routes,
+        journal: Journal,
+        lanes: LaneIntake,
+        due: DueIndex,
+        bells: Bells,
+        clock: Clock,
+        longest_pause: float = 0.0,
     ) -> None:
         self._routes, self._journal, self._lanes = routes, journal, lanes
         self._due, self._bells, self._clock = due, bells, clock
-        self._pending: list[_Receive] = []
+        self._longest_pause, self._expected, self._gathered = longest_pause, 0, asyncio.Event()
+        self._pending: collections.deque[_Receive] = collections.deque()
         self._committing: asyncio.Task[None] | None = None
         self._open: dict[LaneKey, int] = {}
         self._rung: dict[LaneKey, int] = {}
@@ -103,15 +120,23 @@ class Intake:
 
         Raises Unavailable when one of them could not be stored: the sender keeps it and sends it again.
         """
+        answer = asyncio.get_running_loop().create_future()
+        self.take(origin, payloads, answer)
+        receipts: list[Receipt] = await answer
+        return receipts
+
+    def take(self, origin: str, payloads: Sequence[str | bytes], answer: Answer) -> None:
+        """`receive` for a sender that waits elsewhere."""
         now = self._clock.now()
         items = [self._item(origin, now, read) for payload in payloads for read in parse(payload)]
         if not items:
-            return []
-        waiting = _Receive(items, asyncio.get_running_loop().create_future())
-        self._pending.append(waiting)
+            return answer.set_result([])
+        self._pending.append(_Receive(items, answer))
+        if len(self._pending) == self._expected:
+            self._gathered.set()
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_all())
-        return await waiting.answer
+        return None
 
     def _item(self, origin: str, now: dt.datetime, read: Event | Rejection) -> _Item:
         matched = Matched((), read.reason) if isinstance(read, Rejection) else match(read, self._routes)
@@ -122,16 +147,33 @@ class Intake:
             group: list[_Receive] = []
             size = 0
             while self._pending and (not group or size + len(self._pending[0].items) <= _MOST_IN_A_GROUP):
-                group.append(self._pending.pop(0))
+                group.append(self._pending.popleft())
                 size += len(group[-1].items)
             try:
-                await self._commit(group)
+                absorbing = await self._commit(group)
             except Exception as error:  # every sender must hear of it, whatever it was
                 for receive in group:
                     if not receive.answer.done():
                         receive.answer.set_exception(error)
+            else:
+                await self._gather(len(group), absorbing / 2)
 
-    async def _commit(self, group: list[_Receive]) -> None:
+    async def _gather(self, answered: int, pause: float) -> None:
+        """Wait for the senders that were just answered: together with those that wait, each lane is written once.
+
+        A lane costs a transaction a group, however many of its events are in it; a group that met no lane waits for
+        nobody.
+        """
+        pause = min(pause, self._longest_pause)
+        if pause > 0 and answered > 1:
+            self._expected = len(self._pending) + answered
+            self._gathered.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gathered.wait(), pause)
+            self._expected = 0
+
+    async def _commit(self, group: list[_Receive]) -> float:
+        """Journal, absorb, answer; answers how many seconds the lanes took."""
         items = [item for receive in group for item in receive.items]
         references = await self._journal.append([item.record(self._routes.digest) for item in items])
         by_lane: dict[LaneKey, dict[str, Absorption]] = {}
@@ -140,7 +182,7 @@ class Intake:
                 for found in item.matched.matches:
                     absorption = _absorption(item.read, found.bindings, reference, item.received)
                     by_lane.setdefault(found.lane, {}).setdefault(item.read.identity, absorption)
-        lanes = list(by_lane)
+        lanes, began = list(by_lane), self._clock.now()
         answers = await asyncio.gather(
             *(self._absorb(lane, list(by_lane[lane].values())) for lane in lanes), return_exceptions=True
         )
@@ -148,6 +190,7 @@ class Intake:
         placed = iter(zip(items, references, strict=True))
         for receive in group:
             _answer(receive, [next(placed) for _ in receive.items], absorbed, by_lane)
+        return (self._clock.now() - began).total_seconds() if lanes else 0.0
 
     async def _absorb(self, lane: LaneKey, events: Sequence[Absorption]) -> Absorbed:
         for _ in range(_TRIES):
@@ -167,29 +210,6 @@ class Intake:
                 _remember(self._rung, lane, generation)
             return absorbed
         raise Unavailable(f"lane {lane.route}/{lane.key} was closed {_TRIES} times while absorbing; send again")
-
-
-class IntakeLoop:
-    """The intake on a loop of its own, so that asynchronous and synchronous functions share its groups."""
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="sluice-intake", daemon=True).start()
-
-    def submit(self, origin: str, payloads: Sequence[str | bytes]) -> concurrent.futures.Future[list[Receipt]]:
-        """`Intake.receive` from any thread."""
-        return asyncio.run_coroutine_threadsafe(self._intake.receive(origin, payloads), self._loop)
-
-    def append(self, journal: Journal, record: JSON) -> str:
-        """Append one record to the journal from any thread; answers its reference."""
-        return asyncio.run_coroutine_threadsafe(journal.append([record]), self._loop).result()[0]
-
-    def close(self, *connections: Closing) -> None:
-        """Let go of connections that live on the loop; the process ends."""
-        for connection in connections:
-            with contextlib.suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(connection.close(), self._loop).result(2)
 
 
 def _absorption(event: Event, bindings: Mapping[str, str], reference: str, received: dt.datetime) -> Absorption:

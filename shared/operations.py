@@ -11,7 +11,8 @@ from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
 from shared.history import History
-from shared.intake import IntakeLoop, Outcome
+from shared.intake import Outcome
+from shared.intake_loop import IntakeLoop
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
 from shared.routing import Routes
 

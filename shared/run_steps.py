@@ -14,7 +14,7 @@ from shared import manifests, patience, requests, runs
 from shared.errors import NotFound, Refused, Unavailable
 from shared.events import Event, parse
 from shared.history import kept_set
-from shared.intake import IntakeLoop
+from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
 from shared.manifests import Manifest
 from shared.observations import Observation, Remote, Status

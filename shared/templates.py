@@ -6,10 +6,11 @@ A string that is one placeholder keeps the value's type (a number stays a number
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
@@ -65,17 +66,33 @@ def render(template: Any, find: Callable[[str], Any]) -> Any:
 
 
 def _text(template: str, find: Callable[[str], Any]) -> Any:
-    whole = _PLACEHOLDER.fullmatch(template)
-    if whole and whole[1] is not None:
-        return _value(whole[1].strip(), find)
+    parts = _parts(template)
+    if len(parts) == 1 and parts[0].names:
+        return _value(parts[0].text, find)
+    return "".join(_written(_value(part.text, find)) if part.names else part.text for part in parts)
 
-    def fill(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0][0]
-        value = _value(found[1].strip(), find)
-        return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
-    return _PLACEHOLDER.sub(fill, template)
+class _Part(NamedTuple):
+    """A piece of a template: text as it stands, or what `names` a value."""
+
+    text: str
+    names: bool
+
+
+@functools.lru_cache(maxsize=4096)
+def _parts(template: str) -> tuple[_Part, ...]:
+    """The pieces of a template; routes are few, and what is filled in for every event is read once."""
+    parts, at = [], 0
+    for found in _PLACEHOLDER.finditer(template):
+        literal = template[at : found.start()] + ("" if found[1] is not None else found[0][0])
+        parts += [_Part(literal, False)] * bool(literal)
+        parts += [_Part(found[1].strip(), True)] if found[1] is not None else []
+        at = found.end()
+    return (*parts, *[_Part(template[at:], False)] * (at < len(template)))
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _value(name: str, find: Callable[[str], Any]) -> Any:

@@ -1,21 +1,18 @@
-"""Puts the app together, once a process, when it is first needed.
+"""Puts the app together.
 
-This is the only module that names an adapter.  Adapters are imported when they are first used: indexing the app pays
-for no SDK, and taking in an event pays for storage alone.  A fault in settings or routes is raised at first use and
-shown by `health`; the next use reads them again.
+This is the only module that names an adapter.  Adapters are imported when they are first used: taking in an event pays
+for storage alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import dataclasses
 import datetime as dt
 import functools
 import logging
-import os
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +25,25 @@ from shared.errors import ConfigurationError
 from shared.event_index import EventIndex
 from shared.history import History
 from shared.indexing import Indexing
-from shared.intake import Intake, IntakeLoop
+from shared.intake import Intake
+from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
-from shared.ports import Action, Clock, Guard, Publisher, Ring, Telemetry
+from shared.ports import Action, Bells, Clock, Guard, LaneIntake, Publisher, Ring, Telemetry
+from shared.prompt_bells import MOST_AT_ONCE, PromptBells
 from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
 from shared.route_file import read as read_routes
+from shared.routing import Routes
 from shared.scoring_intake import ScoringIntake
 from shared.scoring_log import Entry
 from shared.settings import PUBLIC_MANAGER, Settings
-from shared.settings import read as read_settings
 from shared.telemetry import Silence
 from shared.upkeep import Upkeep
 from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
+_LONGEST_PAUSE = 0.05
 
 TOKEN_PATIENCE: Mapping[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1}
 """How long a token may take; by default an identity endpoint that hangs is waited for in minutes."""
@@ -56,45 +56,7 @@ class App:
     control_plane: ControlPlane
     operations: Operations
     upkeep: Upkeep
-
-
-_lock = threading.Lock()
-_app: App | None = None
-
-
-def app() -> App:
-    """The app of this process.  Raises ConfigurationError with every fault, or Unavailable."""
-    global _app
-    with _lock:
-        if _app is None:
-            _app = build(read_settings(os.environ, ROOT))
-        return _app
-
-
-def control_plane() -> ControlPlane:
-    """The control plane, for synchronous functions."""
-    return app().control_plane
-
-
-async def ready() -> ControlPlane:
-    """The control plane, for asynchronous functions; its first use does not block the loop."""
-    return _app.control_plane if _app is not None else (await asyncio.to_thread(app)).control_plane
-
-
-def operations() -> Operations:
-    """What operators can ask and do."""
-    return app().operations
-
-
-def upkeep() -> Upkeep:
-    """The index and the retirement, for the timer."""
-    return app().upkeep
-
-
-@functools.cache
-def scoring_intake() -> ScoringIntake:
-    """What takes in the scoring log.  Raises ConfigurationError, Unavailable."""
-    return build_scoring_intake(read_settings(os.environ, ROOT))
+    bells: PromptBells
 
 
 def entry(event: Any) -> Entry:
@@ -134,16 +96,8 @@ def build(settings: Settings) -> App:
     routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, frozenset(guards))
     store = open_store(settings.store, clock, _credential, _async_credential)
     index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
-    intake = IntakeLoop(
-        Intake(
-            routes=routes,
-            journal=store.journal,
-            lanes=LateEvents(store.lane_intake, index, keeping, clock),
-            due=store.due,
-            bells=store.bells,
-            clock=clock,
-        )
-    )
+    bells = PromptBells(store.bells, ThreadPoolExecutor(MOST_AT_ONCE, "sluice-wake").submit)
+    intake = _intake(routes, store, LateEvents(store.lane_intake, index, keeping, clock), bells, clock)
     atexit.register(intake.close, store.journal, store.lane_intake)
     world = World(
         clock=clock,
@@ -151,7 +105,7 @@ def build(settings: Settings) -> App:
         lanes=store.lanes,
         limits=store.limits,
         due=store.due,
-        bells=store.bells,
+        bells=bells,
         sets=store.sets,
         actions=actions,
         guards=guards,
@@ -169,7 +123,21 @@ def build(settings: Settings) -> App:
         clock=clock,
     )
     upkeep = _upkeep(store, index, keeping, clock)
-    return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep)
+    return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep, bells)
+
+
+def _intake(routes: Routes, store: Any, lanes: LaneIntake, bells: Bells, clock: Clock) -> IntakeLoop:
+    return IntakeLoop(
+        Intake(
+            routes=routes,
+            journal=store.journal,
+            lanes=lanes,
+            due=store.due,
+            bells=bells,
+            clock=clock,
+            longest_pause=_LONGEST_PAUSE,
+        )
+    )
 
 
 def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) -> History:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from localcloud.functions_host import logs, settings
-from localcloud.functions_host.host import Host, serve, web_app
+from localcloud.functions_host.host import Host, serve
 
 FAILED = 1
 TIMED_OUT = 3
@@ -58,7 +58,7 @@ async def _run(arguments: argparse.Namespace) -> tuple[int, bool]:
         loop.add_signal_handler(number, ending.set)
     host = Host(arguments.app, arguments.state, os.environ)
     try:
-        runner = await serve(web_app(host), arguments.port)
+        runner = await serve(host, arguments.port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

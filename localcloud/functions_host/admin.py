@@ -54,7 +54,7 @@ class Admin:
         """Say how functions are invoked, once the app is indexed."""
         self._invoke = invoke
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """One request below `/admin`."""
         parts = request.path.strip("/").split("/")[1:]
         if parts == ["host", "ping"] and request.method in {"GET", "POST"}:
@@ -92,7 +92,7 @@ class Admin:
             return web.Response(status=404)
         return _keys(found, name)
 
-    async def _function(self, request: web.Request, method: str, name: str, rest: list[str]) -> web.Response:
+    async def _function(self, request: web.BaseRequest, method: str, name: str, rest: list[str]) -> web.Response:
         function = self._host.functions.get(name)
         if function is None:
             return web.Response(status=404)
@@ -109,7 +109,7 @@ class Admin:
             return _keys(self._keys.function(name), rest[1] if len(rest) > 1 else None)
         return web.Response(status=404)
 
-    async def _start(self, request: web.Request, function: Function) -> web.Response:
+    async def _start(self, request: web.BaseRequest, function: Function) -> web.Response:
         if self._host.state != "Running" or self._invoke is None:
             return web.Response(status=503)
         try:
@@ -123,7 +123,7 @@ class Admin:
         task.add_done_callback(self._background.discard)
         return web.Response(status=202)
 
-    def _describe(self, request: web.Request, function: Function) -> dict[str, Any]:
+    def _describe(self, request: web.BaseRequest, function: Function) -> dict[str, Any]:
         base = f"{request.scheme}://{request.host}/admin/functions/{function.name}"
         return {
             "name": function.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -46,7 +47,7 @@ class Function:
     bindings: tuple[Mapping[str, Any], ...]
     retry: RetryPolicy | None
 
-    @property
+    @functools.cached_property
     def trigger(self) -> Mapping[str, Any]:
         """The trigger's binding, as the host gets it."""
         return next(binding for binding in self.bindings if str(binding["type"]).lower().endswith("trigger"))

@@ -34,6 +34,7 @@ from localcloud.functions_host.webhook import EventGridWebhook
 DRAIN_SECONDS = 10.0
 QUEUE_VISIBILITY = 5.0
 HUB_LEASE = 10.0
+_LARGEST_BODY = 100 * 1024 * 1024
 
 
 class Host:
@@ -66,7 +67,7 @@ class Host:
         """Seconds since the host started."""
         return time.monotonic() - self._started
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer any request."""
         path = request.path
         if path == "/admin" or path.startswith("/admin/"):
@@ -207,20 +208,19 @@ def _host_id(app: Path, environ: Mapping[str, str]) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", chosen.lower()).strip("-")[:32] or f"host-{os.getuid()}"
 
 
-def web_app(host: Host) -> web.Application:
-    """The web server's application: every path goes to the host."""
-    application = web.Application(client_max_size=100 * 1024 * 1024)
+async def serve(host: Host, port: int) -> web.ServerRunner:
+    """Listen on the loopback interface; every request goes to the host.  Raises OSError when the port is taken."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    loop = asyncio.get_running_loop()
+
+    def request(*parts: Any) -> web.BaseRequest:
+        return web.BaseRequest(*parts, loop, client_max_size=_LARGEST_BODY)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
         return await host.handle(request)
 
-    application.router.add_route("*", "/{path:.*}", handle)
-    return application
-
-
-async def serve(application: web.Application, port: int) -> Any:
-    """Listen on the loopback interface; raises OSError when the port is taken."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS, handle_signals=False)
+    server = web.Server(handle, request_factory=request, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner

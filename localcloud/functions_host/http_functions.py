@@ -32,7 +32,7 @@ class HttpFunctions:
         self._keys = known
         self._settings = settings
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """In the host's order: no route 404, no key 401, disabled 404, failed 500 without a body."""
         found = self._routes.find(request.method, request.rel_url.raw_path)
         if found is None:
@@ -56,7 +56,7 @@ class HttpFunctions:
         return self._keys.is_master(key) or (level == "function" and self._keys.opens_function(key, function.name))
 
 
-async def _call(request: web.Request, route: Mapping[str, str]) -> payloads.HttpCall:
+async def _call(request: web.BaseRequest, route: Mapping[str, str]) -> payloads.HttpCall:
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         known = headers.get(name.lower())

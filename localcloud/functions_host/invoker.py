@@ -31,16 +31,22 @@ class Invoker:
         self._timeout = timeout
         self._timed_out = timed_out
         self._running: set[asyncio.Task[Outcome]] = set()
+        self._limits: dict[asyncio.Future[Outcome], float] = {}
+        self._watch: asyncio.TimerHandle | None = None
 
-    async def run(self, function: Function, payload: Payload, retry: RetryContext | None = None) -> Outcome:
+    def start(self, function: Function, payload: Payload, retry: RetryContext | None = None) -> asyncio.Task[Outcome]:
         """Invoke `function` once; the outcome is ok only when its outputs were sent too.
 
-        A caller that is cancelled does not cancel the invocation: nothing can, once the function runs.
+        Nothing can cancel it, once the function runs: a caller that may be cancelled shields it.
         """
-        task = asyncio.ensure_future(self._run(function, payload, retry or RetryContext()))
+        task = asyncio.create_task(self._run(function, payload, retry or RetryContext()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
+
+    async def run(self, function: Function, payload: Payload, retry: RetryContext | None = None) -> Outcome:
+        """Invoke `function` once, also when the caller is cancelled meanwhile."""
+        return await asyncio.shield(self.start(function, payload, retry))
 
     async def run_with_retries(self, function: Function, payload: Payload) -> Outcome:
         """Invoke `function` as often as its retry policy says, until it succeeds; the last outcome."""
@@ -80,12 +86,29 @@ class Invoker:
         return outcome
 
     async def _within_limit(self, function: Function, payload: Payload, context: Context) -> Outcome:
+        answer = self._worker.run(function, payload, context)
+        if self._timeout is not None:
+            self._limits[answer] = time.monotonic() + self._timeout
+            if self._watch is None:
+                self._end_late()
         try:
-            return await asyncio.wait_for(self._worker.run(function, payload, context), self._timeout)
-        except TimeoutError:
-            error = TimeoutError(f"ran longer than functionTimeout ({self._timeout:g} s)")
+            return await answer
+        except TimeoutError as error:
             self._timed_out(function.name)
             return Outcome(error=error)
+        finally:
+            self._limits.pop(answer, None)
+
+    def _end_late(self) -> None:
+        """End what has run too long, and come again when the next may have: one timer for all, the oldest first."""
+        self._watch = None
+        for answer, limit in list(self._limits.items()):
+            left = limit - time.monotonic()
+            if left > 0:
+                self._watch = asyncio.get_running_loop().call_later(left, self._end_late)
+                return
+            answer.set_exception(TimeoutError(f"ran longer than functionTimeout ({self._timeout:g} s)"))
+            del self._limits[answer]
 
 
 def _report(function: Function, payload: Payload, context: Context, outcome: Outcome, seconds: float) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 EVENT_GRID = "eventgrid_extension"
 
 
-def presented(request: web.Request) -> str:
+def presented(request: web.BaseRequest) -> str:
     """The key that a request shows: the header wins over `?code=`."""
     return request.headers.get("x-functions-key") or request.query.get("code", "")
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from azure.functions.meta import Datum
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 @dataclasses.dataclass(frozen=True)
 class Payload:
@@ -60,7 +62,7 @@ class HubEvent:
 
 def compact(value: object) -> str:
     """JSON without spaces, non-ASCII kept."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _COMPACT.encode(value)
 
 
 def _json(value: object) -> Datum:

@@ -25,7 +25,7 @@ class EventGridWebhook:
         self._invoker = invoker
         self._keys = known
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """One request: a handshake or a delivery."""
         if not self._keys.opens_system(keys.presented(request), keys.EVENT_GRID):
             return web.Response(status=401)
@@ -53,16 +53,16 @@ class EventGridWebhook:
         events = document if isinstance(document, list) else [document]
         together = str(function.trigger.get("cardinality", "")).lower() == "many"
         inputs = [events] if together else events
-        outcomes = await asyncio.gather(
-            *(self._invoker.run(function, payloads.event_grid(element)) for element in inputs)
-        )
-        failed = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+        invocations = [self._invoker.start(function, payloads.event_grid(element)) for element in inputs]
+        if invocations:
+            await asyncio.wait(invocations)
+        failed = next((one.result().error for one in invocations if one.result().error is not None), None)
         if failed is not None:
             return web.Response(status=500, text=f"{type(failed).__name__}: {failed}")
         return web.Response(status=202)
 
 
-def _allowed(request: web.Request) -> str:
+def _allowed(request: web.BaseRequest) -> str:
     origin = request.headers.get("WebHook-Request-Origin", "")
     return origin if origin.lower() in _ORIGINS else _DEFAULT_ORIGIN
 

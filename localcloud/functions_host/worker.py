@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import os
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +20,7 @@ from azure.functions.meta import Datum
 
 from localcloud.functions_host import bindings
 from localcloud.functions_host.app_index import Function
+from localcloud.functions_host.crossing import Crossing
 from localcloud.functions_host.payloads import Payload
 
 current: contextvars.ContextVar[tuple[str, str] | None] = contextvars.ContextVar("invocation", default=None)
@@ -85,12 +87,16 @@ class Out:
 
 
 class Worker:
-    """Runs functions. `start` it once, then await `run` from the host's loop."""
+    """Runs functions. `start` it once, then `run` from the host's loop."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
         self._thread = threading.Thread(target=self._serve, name="worker", daemon=True)
+        self._to_worker = Crossing(self._loop)
+        self._host: asyncio.AbstractEventLoop | None = None
+        self._to_host: Crossing | None = None
+        self._invocations: set[asyncio.Task[None]] = set()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -106,10 +112,24 @@ class Worker:
         self._thread.join(timeout=2)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, function: Function, payload: Payload, context: Context) -> Outcome:
-        """Invoke `function`; never raises for what the function did."""
-        running = asyncio.run_coroutine_threadsafe(self._invoke(function, payload, context), self._loop)
-        return await asyncio.wrap_future(running)
+    def run(self, function: Function, payload: Payload, context: Context) -> asyncio.Future[Outcome]:
+        """Invoke `function`; the future belongs to the host's loop, and is never an error of the function's."""
+        host = asyncio.get_running_loop()
+        if self._to_host is None or self._host is not host:
+            self._host, self._to_host = host, Crossing(host)
+        answer, back = host.create_future(), self._to_host
+
+        async def invoke() -> None:
+            outcome = await self._invoke(function, payload, context)
+            back.call(lambda: answer.done() or answer.set_result(outcome))
+
+        self._to_worker.call(lambda: self._begin(invoke()))
+        return answer
+
+    def _begin(self, invocation: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(invocation)
+        self._invocations.add(task)
+        task.add_done_callback(self._invocations.discard)
 
     async def _invoke(self, function: Function, payload: Payload, context: Context) -> Outcome:
         current.set((function.name, context.invocation_id))

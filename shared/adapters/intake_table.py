@@ -35,7 +35,8 @@ class TableLaneIntake:
             found = await self._table.get(_name(lane), lane.partition, rows.LANE, "generation")
             if found is not None:
                 return int(found["generation"])
-            await self._create(lane)
+            if await self._create(lane):
+                return 1
         raise Unavailable(f"{_name(lane)} can neither be read nor created")
 
     async def absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
@@ -55,12 +56,14 @@ class TableLaneIntake:
         """Let go of the connections."""
         await self._table.close()
 
-    async def _create(self, lane: LaneKey) -> None:
+    async def _create(self, lane: LaneKey) -> bool:
+        """Make the rows of a new lane; False when somebody else has made them."""
         fence = {"PartitionKey": lane.partition, "RowKey": rows.open_row(1), "last_at": ""}
         created = [Insert(rows.lane_entity(Lane(lane.route, lane.key))), Insert(fence)]
         refusal = await self._table.transact(_name(lane), created)
         if refusal is not None and refusal.status != 409:
             raise Unavailable(f"{_name(lane)} cannot be created: {refusal.status} {refusal.code}")
+        return refusal is None
 
     async def _absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
         duplicates: dict[str, str] = {}

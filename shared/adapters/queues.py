@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+from collections.abc import Callable
 
-from azure.storage.queue import QueueClient
+from azure.core.exceptions import AzureError
+from azure.storage.queue import QueueClient, QueueMessage
 
 from shared.adapters.azure_errors import translated
 from shared.lanes import LaneKey
@@ -22,15 +25,25 @@ class QueueBells:
         """See `ports.Bells`."""
         _send(self._lanes, ring, delay)
 
+    def ring_lane_unless(self, ring: Ring, delay: dt.timedelta) -> Callable[[], None]:
+        """See `prompt_bells.Messages`."""
+        sent = _send(self._lanes, ring, delay)
+
+        def take_back() -> None:
+            with contextlib.suppress(AzureError):
+                self._lanes.delete_message(sent)
+
+        return take_back
+
     def ring_run(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
         """See `ports.Bells`."""
         _send(self._runs, ring, delay)
 
 
-def _send(queue: QueueClient, ring: Ring, delay: dt.timedelta) -> None:
+def _send(queue: QueueClient, ring: Ring, delay: dt.timedelta) -> QueueMessage:
     seconds = max(0, -int(-delay.total_seconds() // 1))
     with translated(f"queue {queue.queue_name}"):
-        queue.send_message(written(ring), visibility_timeout=seconds, time_to_live=-1)
+        return queue.send_message(written(ring), visibility_timeout=seconds, time_to_live=-1)
 
 
 def written(ring: Ring) -> str:

@@ -15,7 +15,8 @@ from shared.errors import Unavailable
 from shared.event_index import EventIndex
 from shared.history import History
 from shared.indexing import Indexing
-from shared.intake import Intake, IntakeLoop, Receipt
+from shared.intake import Intake, Receipt
+from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
 from shared.retirement import Keeping, Retirement

@@ -14,6 +14,7 @@ from shared.event_index import EventIndex
 from shared.indexing import Indexing
 from shared.intake import Intake
 from shared.late_events import LateEvents
+from shared.prompt_bells import PromptBells
 from shared.retirement import Keeping, Retirement
 from shared.upkeep import Upkeep
 from shared.world import World
@@ -59,6 +60,8 @@ class Instance:
                 ("publisher", simulation.publisher),
             )
         }  # fmt: skip
+        bells = PromptBells(wired["bells"], self.spawn)
+        wired["bells"] = bells
         blobs: Any = Wired("index", simulation.blobs, self)
         index = EventIndex(blobs)
         retirement = Retirement(wired["lanes"], wired["sets"], index, blobs, KEEPING)
@@ -67,7 +70,7 @@ class Instance:
         intake = Intake(
             routes=simulation.routes, journal=wired["journal"],
             lanes=LateEvents(wired["lanes"], index, KEEPING, self.clock), due=wired["due"],
-            bells=wired["bells"], clock=self.clock,
+            bells=wired["bells"], clock=self.clock, longest_pause=0.05,
         )  # fmt: skip
         self.intake: Any = SimIntakeLoop(intake, self.loop, self.scheduler)
         actions: dict[str, Any] = {
@@ -78,6 +81,8 @@ class Instance:
             **wired, clock=self.clock, actions=actions, guards=guards, telemetry=Quiet(), settings={"account": "lake"}
         )
         self.control_plane = ControlPlane(routes=simulation.routes, intake=self.intake, world=world)
+        if self.dice.number(f"prompt {name}", 0, 1) < 0.7:  # the rest are like processes that take no events in
+            bells.answer(self.control_plane.wake)
 
     def spawn(self, work: Callable[[], Any], ended: Callable[[BaseException | None], None] | None = None) -> None:
         """Begin some work of this instance; `ended` hears how it ended, also when the instance died under it."""

@@ -36,6 +36,7 @@ FAULTS = {
     "due.insert": _WRITE,
     "due.delete": _WRITE,
     "bells.ring_lane": _WRITE,
+    "bells.ring_lane_unless": _WRITE,
     "bells.ring_run": _WRITE,
     "sets.write": _WRITE,
     "lanes.retire": _WRITE,

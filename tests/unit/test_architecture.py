@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,10 @@ FOLDERS = ("functions", "shared", "console", "localcloud", "demand_forecasting",
 TOP = ("function_app", "bootstrap")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TRIGGER_FILE, MEDIAN = 350, 50, 60, 160
 
-WIRING = "shared.wiring"
+WIRING, PROCESS = "shared.wiring", "shared.process"
 ORCHESTRATION = {"shared.control_plane", "shared.intake", "shared.operations", "shared.settings", "shared.route_file"}
 ORCHESTRATION |= {"shared.run_steps", "shared.world", "shared.early_rings"}
-FACES_SEE = {"shared.control_plane", "shared.operations", "shared.wiring", "shared.errors"}
+FACES_SEE = {"shared.control_plane", "shared.operations", PROCESS, "shared.errors"}
 
 
 @functools.cache
@@ -69,7 +70,9 @@ def below(package: str) -> list[str]:
 
 
 def core() -> list[str]:
-    return [name for name in below("shared") if name.count(".") == 1 and is_module(name) and name != WIRING]
+    return [
+        name for name in below("shared") if name.count(".") == 1 and is_module(name) and name not in (WIRING, PROCESS)
+    ]
 
 
 def is_module(name: str) -> bool:
@@ -114,7 +117,7 @@ def test_decisions_do_not_know_the_orchestration() -> None:
     pure = ["events", "filters", "templates", "lanes", "runs", "routing", "manifests", "requests", "errors", "ports"]
     pure += [name.removeprefix("shared.") for name in core() if name.startswith("shared.release")]
     importers = [f"shared.{name}" for name in pure]
-    assert sorted(name for name in importers if imports(name) & {*ORCHESTRATION, WIRING}) == []
+    assert sorted(name for name in importers if imports(name) & {*ORCHESTRATION, WIRING, PROCESS}) == []
 
 
 def test_actions_import_core_and_ports() -> None:
@@ -134,7 +137,7 @@ def test_only_the_wiring_names_an_adapter() -> None:
 
 
 @pytest.mark.parametrize("face", ["functions", "console"])
-def test_the_faces_see_control_plane_operations_wiring_and_errors(face: str) -> None:
+def test_the_faces_see_control_plane_operations_process_and_errors(face: str) -> None:
     allowed = {*FACES_SEE, "shared", face, *below(face)}
     wrong = stray([face, *below(face)], allowed, others=True)
     assert [found for found in wrong if " imports shared" in found] == []
@@ -200,6 +203,14 @@ def test_adapters_are_imported_where_they_are_first_used() -> None:
     early = [node for node in tree(WIRING).body if isinstance(node, ast.Import | ast.ImportFrom)]
     named = {getattr(node, "module", None) or node.names[0].name for node in early}
     assert sorted(name for name in named if "adapters" in name) == []
+
+
+def test_indexing_the_app_imports_nothing_of_the_product_but_the_way_to_its_first_use() -> None:
+    """The first use pays for the product; a cold start is an empty app's."""
+    index = "import sys, function_app; function_app.app.get_functions(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", index], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {name for name in done.stdout.split() if name.split(".")[0] == "shared"}
+    assert found == {"shared", PROCESS, "shared.errors"}
 
 
 # -- size ----------------------------------------------------------------------------------------------------------

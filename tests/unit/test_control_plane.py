@@ -14,7 +14,8 @@ from shared.adapters.memory import MemoryBells
 from shared.control_plane import ControlPlane
 from shared.errors import Refused, Unavailable
 from shared.flow import Flow
-from shared.intake import Intake, IntakeLoop, Outcome
+from shared.intake import Intake, Outcome
+from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
 from shared.observations import Failure, Status
 from shared.phases import Phase

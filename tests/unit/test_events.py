@@ -442,3 +442,20 @@ def test_each_event_of_a_batch_is_kept_to_the_letter() -> None:
     second = '{"id":"b","eventType":"T.X"}'
     read = parse(f" [ {first} ,\n{second}, 7 ]")
     assert [item.raw for item in read] == [first, second, "7"]
+
+
+WORDS = ("[", "]", ",", " ", "\n", "1", "null", '"x"', "{}", "[]", "[1]", '{"a": [1, 2]}', "\u00a0", "NaN", "x")
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=9).map("".join))
+def test_what_is_json_is_read_and_nothing_else_is(text: str) -> None:
+    read = parse(text)
+    try:
+        body = json.loads(text)
+    except ValueError:
+        (only,) = read
+        assert isinstance(only, Rejection)
+        assert only.reason.startswith("the body is not JSON")
+        return
+    wanted = body if isinstance(body, list) and body else [body]
+    assert repr([json.loads(one.raw) for one in read]) == repr(wanted)

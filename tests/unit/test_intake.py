@@ -13,7 +13,8 @@ from shared import lanes as flow
 from shared import runs
 from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes
 from shared.errors import Closed, Unavailable
-from shared.intake import GRACE, Intake, IntakeLoop, Outcome, Receipt
+from shared.intake import GRACE, Intake, Outcome, Receipt
+from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
 from shared.ports import JSON, Absorbed, Absorption, Due, Ring
 from shared.routing import Route, Routes, SubjectPattern
@@ -90,9 +91,15 @@ class Desk:
         self.routes = Routes(routes or (route("a", "A.B"), route("b", "A.B", "C.D")), "digest-1")
         self.intake = self.process()
 
-    def process(self) -> Intake:
+    def process(self, longest_pause: float = 0.0) -> Intake:
         return Intake(
-            routes=self.routes, journal=self.journal, lanes=self.lanes, due=self.due, bells=self.bells, clock=self.clock
+            routes=self.routes,
+            journal=self.journal,
+            lanes=self.lanes,
+            due=self.due,
+            bells=self.bells,
+            clock=self.clock,
+            longest_pause=longest_pause,
         )
 
     async def receive(self, *payloads: str | bytes) -> list[Receipt]:
@@ -410,3 +417,70 @@ def test_a_failure_reaches_the_thread_that_asked() -> None:
     future: Any = IntakeLoop(desk.intake).submit("event_hub", [event("1")])
     with pytest.raises(Unavailable):
         future.result(10)
+
+
+async def test_other_event_loops_await_the_same_groups() -> None:
+    desk = Desk()
+    loop = IntakeLoop(desk.intake)
+    receipts = await asyncio.gather(*(loop.receive("event_grid", [event(str(number))]) for number in range(50)))
+    assert [receipt.outcome for (receipt,) in receipts] == [Outcome.ROUTED] * 50
+    assert sum(desk.journal.sizes) == 50
+    assert len(desk.journal.sizes) < 50
+
+
+async def test_a_failure_reaches_the_loop_that_awaits() -> None:
+    desk = Desk()
+    desk.journal.failures = [Unavailable("no answer")]
+    with pytest.raises(Unavailable):
+        await IntakeLoop(desk.intake).receive("event_grid", [event("1")])
+
+
+async def test_a_sender_that_has_gone_away_keeps_nobody_else_waiting() -> None:
+    desk = Desk()
+    loop = IntakeLoop(desk.intake)
+    gone = asyncio.create_task(loop.receive("event_grid", [event("1")]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    (receipt,) = await loop.receive("event_grid", [event("2")])
+    assert receipt.outcome is Outcome.ROUTED
+    assert desk.ids(A) == ["1", "2"]
+
+
+class Ticking(SetClock):
+    """An hour passes whenever somebody looks at it."""
+
+    def now(self) -> dt.datetime:
+        self.pass_(3600)
+        return super().now()
+
+
+async def test_after_a_group_that_met_lanes_the_next_waits_for_its_senders_so_that_each_lane_is_written_once() -> None:
+    desk = Desk()
+    desk.clock = Ticking()
+    intake = desk.process(longest_pause=60.0)
+
+    async def sender(number: int) -> None:
+        await intake.receive("event_grid", [event(f"{number}-1")])
+        await asyncio.sleep(0.001 * number)
+        await intake.receive("event_grid", [event(f"{number}-2")])
+
+    await asyncio.gather(*(sender(number) for number in range(8)))
+    assert desk.journal.sizes == [8, 8]
+
+
+async def test_after_a_group_that_met_no_lane_nobody_waits() -> None:
+    desk = Desk()
+    desk.clock = Ticking()
+    intake = desk.process(longest_pause=3600.0)
+    await asyncio.gather(*(intake.receive("event_grid", [event(str(number), "E.F")]) for number in range(8)))
+    await asyncio.wait_for(intake.receive("event_grid", [event("last", "E.F")]), 60)
+    assert desk.journal.sizes == [8, 1]
+
+
+async def test_a_sender_that_has_no_more_is_waited_for_no_longer_than_half_of_what_the_lanes_took() -> None:
+    desk = Desk()
+    desk.clock = Ticking()
+    intake = desk.process(longest_pause=0.01)
+    await asyncio.gather(*(intake.receive("event_grid", [event(str(number))]) for number in range(8)))
+    (receipt,) = await intake.receive("event_grid", [event("last")])
+    assert receipt.outcome is Outcome.ROUTED

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events import Event, parse
-from shared.filters import Filter
+from shared.filters import OPERATORS, Filter
 from shared.lanes import LaneKey
 from shared.routing import MAX_MATCHES, Route, Routes, SubjectPattern, match
 
@@ -127,9 +129,20 @@ def test_every_route_that_wants_an_event_gets_it_and_the_others_say_why_not() ->
     )
     assert [only.lane.route for only in found.matches] == ["one", "six"]
     assert found.reason == (
-        "matches one, six; two: the subject does not fit {a}-{b}; "
-        "three: data.n does not satisfy NumberGreaterThan [9]; four: its key needs data.nothing, which the event lacks"
+        "matches one, six; three: data.n does not satisfy NumberGreaterThan [9]; "
+        "four: its key needs data.nothing, which the event lacks; two: the subject does not fit {a}-{b}"
     )
+
+
+def test_of_many_routes_that_do_not_take_an_event_five_are_told_those_first_whose_subject_fits() -> None:
+    others = [route(f"o{number}", subject="{a}-{b}") for number in range(50)]
+    found = matched(event(subject="x/y"), *others, route("near", key="{data.nothing}"))
+    told = [f"o{number}: the subject does not fit {{a}}-{{b}}" for number in range(4)]
+    near = "near: its key needs data.nothing, which the event lacks"
+    assert found.reason == "; ".join([near, *told, "46 more do not take it"])
+    nearer = matched(event(subject="x/y"), *others, *(route(f"n{n}", key="{data.nothing}") for n in range(7)))
+    assert [part.partition(":")[0] for part in nearer.reason.split("; ")[:-1]] == ["n0", "n1", "n2", "n3", "n4"]
+    assert nearer.reason.endswith("; 52 more do not take it")
 
 
 def test_all_filters_must_accept() -> None:
@@ -193,6 +206,107 @@ def test_a_route_is_found_by_name() -> None:
     routes = Routes((route("a"), route("b")), "digest")
     assert routes.named("b") == route("b")
     assert routes.named("c") is None
+
+
+# -- matching by prepared rules is matching by the definition -------------------------------------------------------
+
+
+def wanted(read: Event, route: Route) -> tuple[LaneKey, dict[str, str]] | None:
+    """The definition, without any preparation: type, subject, each filter by its documentation, then the key."""
+    fits = re.fullmatch(route.subject.regex, read.subject) if route.subject else None
+    if read.type not in route.types or (route.subject and not fits):
+        return None
+    if not all(satisfied(one, read.value(one.key)) for one in route.where):
+        return None
+    captured = fits.groupdict() if fits else {}
+    parts = re.split(r"\{([\w.]+)\}", route.key)
+    found = [captured.get(part, read.value(part)) if number % 2 else part for number, part in enumerate(parts)]
+    key = "".join(part if isinstance(part, str) else json.dumps(part, sort_keys=True) for part in found)
+    return (LaneKey(route.name, key), captured) if None not in found and 1 <= len(key) <= 512 else None
+
+
+def satisfied(one: Filter, seen: Any) -> bool:
+    if seen is None or "Null" in one.operator:
+        return (seen is None) is (one.operator in {"NumberNotIn", "StringNotIn", "IsNullOrUndefined"})
+    positive = TESTS[one.operator.replace("Not", "")]
+    hit = any(positive(each, value) for each in (seen if isinstance(seen, list) else [seen]) for value in one.values)
+    return hit is ("Not" not in one.operator)
+
+
+def number(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def text(test: Any) -> Any:
+    return lambda seen, value: isinstance(seen, str) and test(seen.lower(), str(value).lower())
+
+
+TESTS: dict[str, Any] = {
+    "NumberIn": lambda seen, value: number(seen) == number(value),
+    "NumberLessThan": lambda seen, value: number(seen) < number(value),
+    "NumberGreaterThan": lambda seen, value: number(seen) > number(value),
+    "NumberLessThanOrEquals": lambda seen, value: number(seen) <= number(value),
+    "NumberGreaterThanOrEquals": lambda seen, value: number(seen) >= number(value),
+    "NumberInRange": lambda seen, value: number(value[0]) <= number(seen) <= number(value[1]),
+    "BoolEquals": lambda seen, value: seen is value,
+    "StringIn": text(lambda seen, value: seen == value),
+    "StringContains": text(lambda seen, value: value in seen),
+    "StringBeginsWith": text(lambda seen, value: seen.startswith(value)),
+    "StringEndsWith": text(lambda seen, value: seen.endswith(value)),
+}
+NUMBERS = st.sampled_from([0, 1, 2.5, 7, "1", "x", math.nan, True])
+TEXTS = st.sampled_from(["", "a", "A", "ab", "b/c", "ü", "1"])
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
+PATHS = st.sampled_from(["subject", "data.n", "data.t", "data.deep.t", "type", "data.none", "data"])
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> Filter:
+    operator = draw(st.sampled_from(sorted(OPERATORS)))
+    pair = st.tuples(*[NUMBERS.filter(lambda value: not math.isnan(number(value)))] * 2)
+    kind = (
+        pair if "Range" in operator
+        else NUMBERS if operator.startswith("Number")
+        else st.booleans() if operator == "BoolEquals"
+        else TEXTS
+    )  # fmt: skip
+    values = () if "Null" in operator else tuple(draw(st.lists(kind, min_size=1, max_size=3)))
+    return Filter(draw(PATHS), operator, values)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[Route]:
+    patterns = st.sampled_from([None, "a/{t}", "{t}/b", "a/{t}/{u}", "{all:path}", "a/b", "{v:2d}", "a{t}a", "{t}"])
+    keys = st.sampled_from(["{t}", "{subject}", "k-{data.n}", "{data.deep.t}/{type}", "fixed", "{data}"])
+    found = draw(st.lists(st.tuples(patterns, keys, st.lists(filters(), max_size=2)), min_size=1, max_size=8))
+    types = st.sampled_from([frozenset({"A.B"}), frozenset({"C.D"}), frozenset({"A.B", "C.D"})])
+    return [
+        route(f"r{place}", subject=subject, key=key, where=tuple(where), types=draw(types))
+        for place, (subject, key, where) in enumerate(found)
+    ]
+
+
+@given(
+    rules(),
+    st.sampled_from(["a/b", "a/b/b", "x/b", "a/", "12", "aa", "aba", "a", "ü/b", ""]),
+    st.sampled_from(["A.B", "C.D", "E.F"]),
+    st.fixed_dictionaries(
+        {}, optional={"n": SCALARS | st.lists(SCALARS, max_size=3), "T": SCALARS, "deep": SCALARS | st.just({"t": "q"})}
+    ),
+)
+def test_prepared_rules_match_what_their_definition_matches(
+    routes: list[Route], subject: str, type_: str, data: dict[str, Any]
+) -> None:
+    read = event(subject=subject, eventType=type_, data=data)
+    found = matched(read, *routes)
+    expected = [wanted(read, one) for one in routes]
+    assert [(only.lane, dict(only.bindings)) for only in found.matches] == [one for one in expected if one is not None]
+    for told in re.findall(r"r(\d): ", found.reason):
+        assert expected[int(told)] is None
+        assert type_ in routes[int(told)].types
 
 
 ANY = st.recursive(
