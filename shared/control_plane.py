@@ -138,9 +138,9 @@ class ControlPlane:
         limited = dataclasses.replace(found[0], limited=bool(route and route.limit))
         run = runs.admitted(limited, decision.reason, now)
         admitted = lanes.admitted(lane, decision.generation)
-        self._world.lanes.move(admitted, version, run, found[1])
+        moved = self._world.lanes.move(admitted, version, run, found[1])
         self._ring_lane(admitted, dt.timedelta(0))
-        self.advance(_ring(run))
+        self._drive(run, moved)
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
         """Send what follows a message whose handler has died after it wrote the truth; one too many is dropped."""
@@ -152,8 +152,7 @@ class ControlPlane:
 
     def _hand_over(self, lane: Lane, version: str, run: Run, now: dt.datetime) -> None:
         self._world.due.insert(Due(now + GRACE, lane.name, run.generation))
-        self._world.lanes.hand_over(lane, version, run)
-        self.advance(_ring(run))
+        self._drive(run, self._world.lanes.hand_over(lane, version, run))
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
@@ -161,21 +160,29 @@ class ControlPlane:
         """Move a run on as far as it goes now; answers where it stands.  `redelivered`: see `wake`."""
         try:
             found = self._world.lanes.run(ring.lane, ring.generation)
-            if found is None:
-                return "no such run"
-            run, version = found
-            if ring.number != run.ring_no:
-                if redelivered and ring.number + 1 == run.ring_no and run.alive:
-                    self._ring_run(run, run.next_at - self._world.clock.now())
-                return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
-            return self._drive(run, version)
-        except Conflict as lost:
-            return f"somebody else was faster: {lost}"
         except Unavailable as error:
             self._world.bells.ring_run(ring, _AGAIN)
             return f"again in {_AGAIN}: {error}"
+        if found is None:
+            return "no such run"
+        run, version = found
+        if ring.number != run.ring_no:
+            if redelivered and ring.number + 1 == run.ring_no and run.alive:
+                self._ring_run(run, run.next_at - self._world.clock.now())
+            return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
+        return self._drive(run, version)
 
     def _drive(self, run: Run, version: str) -> str:
+        """Move a run on until it sleeps, rests, or somebody else moves it; rung again when the store is away."""
+        try:
+            return self._steps_of(run, version)
+        except Conflict as lost:
+            return f"somebody else was faster: {lost}"
+        except Unavailable as error:
+            self._world.bells.ring_run(_ring(run), _AGAIN)
+            return f"again in {_AGAIN}: {error}"
+
+    def _steps_of(self, run: Run, version: str) -> str:
         route, holder = self._routes.named(run.route) or _orphan(run), uuid.uuid4().hex[:12]
         while True:
             now = self._world.clock.now()
@@ -189,16 +196,17 @@ class ControlPlane:
                 version = self._world.lanes.save_run(run, version)
             if step is Step.REST:
                 return f"{run.phase}: {run.reason}"
-            if step is Step.SLEEP:
-                run = runs.rung(run)
-                self._world.lanes.save_run(run, version)
-                self._ring_run(run, run.next_at - now)
-                return f"{run.phase}: {run.reason}"
-            moved = self._steps.take(step, run, route, now)
+            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)
             if moved.phase.final and not run.phase.final:
                 run, version = moved, self._end(moved, version, route)
-            else:
-                run, version = moved, self._world.lanes.save_run(moved, version)
+                continue
+            now = self._world.clock.now()
+            asleep = runs.step(moved, now, route.timeout) is Step.SLEEP
+            run = runs.rung(moved) if asleep else moved
+            version = self._world.lanes.save_run(run, version)
+            if asleep:
+                self._ring_run(run, run.next_at - now)
+                return f"{run.phase}: {run.reason}"
 
     def _end(self, run: Run, version: str, route: Route) -> str:
         """Store the end of a run; its slot is free with it."""

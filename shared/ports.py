@@ -114,8 +114,11 @@ class Lanes(Protocol):
     def save_lane(self, lane: Lane, version: str) -> str:
         """Replace the lane's row; answers its new version."""
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
-        """In one transaction: replace the lane's row, close the run's generation, open the next, insert the run."""
+    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
+        """In one transaction: replace the lane's row, close the run's generation, open the next, insert the run.
+
+        Answers the run's version.
+        """
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """The run of a generation, None when it was not handed over."""
@@ -203,8 +206,8 @@ class Limits(Protocol):
 class Sets(Protocol):
     """Manifests: the whole set of a generation as a blob with its hash."""
 
-    def write(self, name: str, body: bytes) -> str:
-        """Write a blob unless it exists; answers its address.  What exists is never changed."""
+    def write(self, name: str, body: bytes) -> tuple[str, bytes]:
+        """Write a blob unless it exists; answers its address and its content.  What exists is never changed."""
 
     def read(self, name: str) -> bytes:
         """The blob's content.  Raises NotFound."""

@@ -15,7 +15,7 @@ from shared.errors import NotFound, Refused, Unavailable
 from shared.events import Event, parse
 from shared.history import kept_set
 from shared.intake_loop import IntakeLoop
-from shared.lanes import LaneKey
+from shared.lanes import Lane, LaneKey
 from shared.manifests import Manifest
 from shared.observations import Observation, Remote, Status
 from shared.phases import Step
@@ -88,8 +88,8 @@ class RunSteps:
             if guard is not None
         }
         name = manifests.name(run, lane.partition)
-        address = self._world.sets.write(name, manifests.build(run, events, seen).body)
-        return Manifest(self._world.sets.read(name)), address
+        address, body = self._world.sets.write(name, manifests.build(run, events, seen).body)
+        return Manifest(body), address
 
     def _start(self, run: Run, route: Route, now: dt.datetime) -> Run:
         request = run.request or {}
@@ -146,14 +146,19 @@ class RunSteps:
         """Tell the end of a run: to the lanes that may start now, and as an event."""
         if run.limited or route.limit:
             self._places.give_back(run, route.limit)
-        if found := self._world.lanes.lane(LaneKey(run.route, run.key)):
-            lane = found[0]
-            self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no))
+        found = self._world.lanes.lane(LaneKey(run.route, run.key))
+        if found and self._wanted(found[0]):
+            self._world.bells.ring_lane(Ring(found[0].name, found[0].generation, found[0].ring_no))
         event = requests.own_event(run, route, self._world.lanes.store_id, self._world.settings)
         self._intake.submit("sluice", [json.dumps(event)]).result()
         if self._world.publisher is not None:
             self._world.publisher.publish(event)
         return runs.told(run)
+
+    def _wanted(self, lane: Lane) -> bool:
+        """Whether the lane has something to start; what comes from now on rings it by itself."""
+        waits = lane.queued or lane.asked
+        return bool(waits) or self._world.lanes.collected(lane.name, lane.generation) is not None
 
     def note_end(self, run: Run) -> None:
         """Tell telemetry that a run has ended."""

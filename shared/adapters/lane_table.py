@@ -69,11 +69,11 @@ class TableLanes:
         """See `ports.Lanes`."""
         return self._replace(rows.lane_entity(lane), version, f"lane {lane.route}/{lane.key}")
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
         """See `ports.Lanes`."""
         key = lane.name.partition
         fence = {"PartitionKey": key, "RowKey": rows.open_row(run.generation)}
-        self._transact(
+        answers = self._transact(
             f"lane {lane.route}/{lane.key}",
             [
                 ("update", rows.lane_entity(lane), _at(version)),
@@ -82,6 +82,7 @@ class TableLanes:
                 ("create", rows.run_entity(run)),
             ],
         )
+        return str(answers[-1]["etag"])
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """See `ports.Lanes`."""

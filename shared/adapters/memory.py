@@ -133,12 +133,13 @@ class MemoryLanes:
             rows.lane, rows.version = lane, rows.version + 1
             return str(rows.version)
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
         """See `ports.Lanes`."""
         with self._lock:
             rows = self._current(lane.name, version)
             rows.lane, rows.version, rows.open = lane, rows.version + 1, None
             rows.runs[run.generation] = (run, 1)
+            return "1"
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """See `ports.Lanes`."""
@@ -272,10 +273,9 @@ class MemorySets:
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
 
-    def write(self, name: str, body: bytes) -> str:
+    def write(self, name: str, body: bytes) -> tuple[str, bytes]:
         """See `ports.Sets`."""
-        self._blobs.setdefault(name, body)
-        return f"memory://sets/{name}"
+        return f"memory://sets/{name}", self._blobs.setdefault(name, body)
 
     def read(self, name: str) -> bytes:
         """See `ports.Sets`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
@@ -19,12 +17,15 @@ class BlobSets:
     def __init__(self, container: ContainerClient) -> None:
         self._container = container
 
-    def write(self, name: str, body: bytes) -> str:
+    def write(self, name: str, body: bytes) -> tuple[str, bytes]:
         """See `ports.Sets`."""
         blob = self._container.get_blob_client(_PREFIX + name)
-        with translated(f"manifest {name}"), contextlib.suppress(ResourceExistsError):
-            blob.upload_blob(body, overwrite=False)
-        return str(blob.url).partition("?")[0]
+        with translated(f"manifest {name}"):
+            try:
+                blob.upload_blob(body, overwrite=False)
+            except ResourceExistsError:
+                body = self.read(name)
+        return str(blob.url).partition("?")[0], body
 
     def read(self, name: str) -> bytes:
         """See `ports.Sets`."""

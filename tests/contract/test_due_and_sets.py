@@ -35,8 +35,8 @@ def test_deleting_a_row_that_is_gone_is_fine(store: Store, key: str) -> None:
 
 
 def test_a_manifest_is_written_once_and_never_changed(store: Store, key: str) -> None:
-    address = store.sets.write(f"{key}/1.json", b"first")
-    assert store.sets.write(f"{key}/1.json", b"second") == address
+    address, _ = store.sets.write(f"{key}/1.json", b"first")
+    assert store.sets.write(f"{key}/1.json", b"second") == (address, b"first")
     assert store.sets.read(f"{key}/1.json") == b"first"
     assert address.endswith(f"sets/{key}/1.json")
 

@@ -76,14 +76,14 @@ MUTANTS = (
     Mutant("a timeout ends a run without cancelling", RunSteps, "take",
            "return runs.cancelling(run, route.timeout, now)",
            "return runs._failed(run, 'too long', runs.Failure.TIMEOUT, now, route.retry)"),
-    Mutant("the record is deleted on an exception", ControlPlane, "_drive",
+    Mutant("the record is deleted on an exception", ControlPlane, "_steps_of",
            "moved = self._steps.take(step, run, route, now)",
            "try:\n            moved = self._steps.take(step, run, route, now)\n        except Unavailable:\n"
            "            rows = self._world.lanes._rows\n"
            "            rows[LaneKey(run.route, run.key)].runs.pop(run.generation, None)\n            raise"),
     Mutant("a duplicate does not ring", Intake, "_absorb", "if first:\n            await asyncio.to_thread(self._bells",
            "if first and absorbed.fresh:\n            await asyncio.to_thread(self._bells"),
-    Mutant("the event is told before the end is stored", ControlPlane, "_drive",
+    Mutant("the event is told before the end is stored", ControlPlane, "_steps_of",
            "run, version = moved, self._end(moved, version, route)",
            "self._steps.take(Step.EMIT, moved, route, now)\n"
            "            run, version = moved, self._end(moved, version, route)"),

@@ -71,12 +71,13 @@ class SimLanes(MemoryLanes):
         self._lane_written(before, lane)
         return answer
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> None:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
         """See `ports.Lanes`."""
         before, old = self.lane(lane.name), self.run(lane.name, run.generation)
-        super().hand_over(lane, version, run)
+        answer = super().hand_over(lane, version, run)
         self._lane_written(before, lane)
         self._run_written(old, run)
+        return answer
 
     def save_run(self, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
