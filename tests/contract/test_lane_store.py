@@ -226,7 +226,7 @@ def test_the_history_of_a_lane_is_its_runs_newest_first_and_no_others(store: Sto
     for _ in range(3):
         mine.append(closed(store, lane))
         found, version = store.lanes.run(lane, mine[-1].generation) or pytest.fail("no run")
-        store.lanes.end_run(runs.refused(found, "no", NOON), version)
+        store.lanes.save_run(runs.refused(found, "no", NOON), version)
     closed(store, other)
     assert [run.generation for run in store.lanes.history(lane, 10)] == [3, 2, 1]
     assert {run.key for run in store.lanes.history(lane, 10)} == {lane.key}

@@ -14,6 +14,7 @@ import pytest
 from shared import runs
 from shared.adapters.memory import MemoryLanes
 from shared.lanes import LaneKey, handed_over
+from shared.phases import Phase
 from shared.ports import Asked
 from shared.training_guard import TrainingGuard, faults, limits
 from tests.contract.conftest import SetClock
@@ -59,9 +60,9 @@ class Yard:
         prepared = runs.prepared(self.run, {"count": 1}, {"guard": seen}, "chain", self.clock.now())
         self.clock.pass_(3600)
         done = dataclasses.replace(
-            prepared, phase=runs.Phase.SUCCEEDED, result=result, ended_at=self.clock.now(), event_due=False
+            prepared, phase=Phase.SUCCEEDED, result=result, ended_at=self.clock.now(), event_due=False
         )
-        self.lanes.end_run(done, "1")
+        self.lanes.save_run(done, "1")
 
 
 def test_new_data_train_the_first_model_on_the_version_that_was_published() -> None:
@@ -114,11 +115,11 @@ def test_the_champion_is_what_the_newest_release_to_succeed_has_promoted() -> No
     options = OPTIONS | {"champion": {"route": lane.route, "key": lane.key}}
     assert yard.ask("Sluice.DatasetPublished", gold_version=8)["champion"] == "none"
     asyncio.run(yard.lanes.open_generation(lane))
-    for version, phase in (("3", runs.Phase.SUCCEEDED), ("4", runs.Phase.FAILED)):
+    for version, phase in (("3", Phase.SUCCEEDED), ("4", Phase.FAILED)):
         row, etag = yard.lanes.lane(lane) or pytest.fail("no lane")
         released = runs.opened(lane.route, lane.key, row.generation, "", yard.clock.now())
         yard.lanes.hand_over(handed_over(row), etag, released)
-        yard.lanes.end_run(dataclasses.replace(released, phase=phase, result={"model_version": version}), "1")
+        yard.lanes.save_run(dataclasses.replace(released, phase=phase, result={"model_version": version}), "1")
     seen = yard.guard.observe(Asked(yard.run, options, {}, {"raw": json.dumps(published(9))}))
     assert seen["champion"] == "3"
 
