@@ -72,7 +72,7 @@ def fault(**changes: Any) -> str:
 
 def test_the_shipped_routes_load() -> None:
     assert [route.name for route in shipped().routes] == [
-        "curate", "served", "drift", "model-monitor", "train", "registered", "release",
+        "curate", "served", "drift", "model-monitor", "dataset-monitor", "train", "registered", "release",
     ]  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_the_shipped_routes_settle_and_retry_as_the_file_says() -> None:
         ("model_registered", [("registered", "demand-forecast:12")]),
         ("model_deployed", []),
         ("run_completed", []),
-        ("dataset_drift_detected", [("train", "demand")]),
+        ("dataset_drift_detected", [("dataset-monitor", "demand")]),
         ("run_status_changed", []),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_status_that_tells_of_a_breach_of_a_model_monitor_reacts() -> None:
     [
         ("quirk_model_registered_pascal_case_keys_and_a_number", ("registered", "demand-forecast:12")),
         ("quirk_image_pushed_short_type_and_data_as_a_json_string", ("release", "demand-forecast")),
-        ("quirk_dataset_drift_detected_number_as_a_string", ("train", "demand")),
+        ("quirk_dataset_drift_detected_number_as_a_string", ("dataset-monitor", "demand")),
         ("quirk_blob_created_misspelt_spec_version_and_unknown_attributes", ("curate", "demand")),
         ("quirk_blob_created_numbers_as_strings", ("curate", "demand")),
     ],
