@@ -47,7 +47,8 @@ def forecasts(
     days = ",".join(start.isoformat() for start in starts)
     options = [f"--every={every}", f"--origin-every-days={origin_every_days}", f"--iterations={iterations}"]
     table = gold()
-    named = _hash([program, *sorted(SOURCES.glob("*.py"))], table.parent.name, days, *options)
+    trains = [SOURCES / f"{name}.py" for name in ("features", "gold", "train")]
+    named = _hash([program, *trains], table.parent.name, days, *options)
     kept = FOLDER / f"forecasts-{named}.jsonl"
     if not kept.exists():
         python = interpreter(WORKLOAD / "azureml" / "environment" / "conda.yml")
