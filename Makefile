@@ -40,8 +40,9 @@ bench: setup  ## How fast events are accepted, beside the storage's own inserts
 backtest: setup  ## Four past weeks by the rules of the Battle of Water Demand Forecasting
 	@$(BIN)/python -m benchmarks.backtest
 
-drift: setup  ## How often the drift detector alarms, and what it finds, beside stock thresholds
+drift: setup  ## What the drift detector alarms for and finds, and what a retrain mends
 	@$(BIN)/python -m benchmarks.drift
+	@$(BIN)/python -m benchmarks.retraining
 
 format: setup  ## Put the style right
 	@$(BIN)/ruff check --fix-only --quiet .
