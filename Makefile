@@ -4,7 +4,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format clean chaos bench simulate mutants
+.PHONY: help setup demo test check lint format clean chaos bench backtest drift simulate mutants
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,13 @@ chaos: setup  ## Kill hosts, stop storage, lose answers; then compare the record
 
 bench: setup  ## How fast events are accepted, beside the storage's own inserts
 	@$(BIN)/python -m benchmarks
+
+backtest: setup  ## Four past weeks by the rules of the Battle of Water Demand Forecasting
+	@$(BIN)/python -m benchmarks.backtest
+
+drift: setup  ## What the drift detector alarms for and finds, and what a retrain mends
+	@$(BIN)/python -m benchmarks.drift
+	@$(BIN)/python -m benchmarks.retraining
 
 format: setup  ## Put the style right
 	@$(BIN)/ruff check --fix-only --quiet .

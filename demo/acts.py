@@ -62,9 +62,13 @@ def week(stage: Stage, progress: Progress, number: int) -> None:
         step.prove(correlation=curated["correlation"])
         progress.note(step, f"Databricks run {curated['result']['databricks_run']} wrote gold version {gold_version}")
     with progress.step(f"week {number}: trained", "  trained by Azure ML") as step:
-        _trained(stage, progress, step, chain.wait("train"))
+        trained = chain.wait("train")
+        _trained(stage, progress, step, trained)
     with progress.step(f"week {number}: released", "  released to production") as step:
-        _released(stage, progress, step, chain.wait("release"))
+        if trained["result"].get("model_version"):
+            _released(stage, progress, step, chain.wait("release"))
+        else:
+            _retained(progress, step, trained, number)
     with progress.step(f"week {number}: forecast", "  the next week, forecast") as step:
         _forecast(stage, progress, step, number, gold_version)
 
@@ -79,7 +83,8 @@ def reckon(stage: Stage, progress: Progress, weeks: int) -> None:
         progress.report.effects, progress.report.journal = effects, journal
         acknowledged = records.delivered(stage.cloud)
         step.prove(control_plane=told, event_grid_acknowledged=acknowledged)
-        _check(effects, told, journal, acknowledged, weeks)
+        released = sum("digest" in progress.report.evidence(f"week {number + 1}: released") for number in range(weeks))
+        _check(effects, told, journal, acknowledged, weeks, released)
         said = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
         progress.note(step, f"{journal['deliveries']} deliveries: {said}")
 
@@ -107,15 +112,17 @@ def _land(stage: Stage, progress: Progress, step: Step, number: int) -> None:
 def _trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
     job = str(run["remote"]["id"])
     registered = [row for row in stage.cloud.records("azure_ml", "model_registered") if row["job"] == job]
-    if not registered:
-        raise StepFailed(f"Azure ML job {job} has registered no model")
-    model = registered[-1]
+    report = run["result"].get("report") or {}
+    if not registered and report.get("verdict") != "retained":
+        raise StepFailed(f"Azure ML job {job} has registered no model, and does not say why")
+    model = registered[-1] if registered else {"name": "the champion", "version": report["champion"]["version"]}
     ended = [row for row in stage.cloud.records("azure_ml", "step_ended") if row["job"] == job]
     steps = {str(row["step"]).rpartition(".")[2]: row["status"] for row in ended}
     step.prove(
         run=run["run"], azureml_job=job, model=model["name"], model_version=str(model["version"]), pipeline=steps
     )
-    progress.note(step, f"{model['name']} version {model['version']}: {', '.join(steps)}")
+    step.prove(verdict=report.get("verdict"), mae=report.get("mae"), champion=report.get("champion"))
+    progress.note(step, f"{model['name']} version {model['version']}: {report.get('reason') or ', '.join(steps)}")
 
 
 def _released(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
@@ -126,6 +133,13 @@ def _released(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
     step.prove(run=run["run"], digest=digests, **{name: result.get(name) for name in evidence})
     errors = f"MAE {result['qa']['mae']:.2f}, naive {result['qa']['naive_mae']:.2f}"
     progress.note(step, f"{str(result['digest'])[:19]} passed QA ({errors}), all traffic to {result['deployment']}")
+
+
+def _retained(progress: Progress, step: Step, run: Row, number: int) -> None:
+    """The champion stays: production is what it was the week before."""
+    before = progress.report.evidence(f"week {number - 1}: released")
+    step.prove(run=run["run"], retained=True, **{name: before[name] for name in ("deployment", "model_version")})
+    progress.note(step, f"nothing: version {before['model_version']} stays in production")
 
 
 def _forecast(stage: Stage, progress: Progress, step: Step, number: int, gold_version: int) -> None:
@@ -172,10 +186,15 @@ def _quiet(stage: Stage) -> None:
 
 
 def _check(
-    effects: dict[str, int], told: dict[str, int], journal: dict[str, int], acknowledged: int, weeks: int
+    effects: dict[str, int],
+    told: dict[str, int],
+    journal: dict[str, int],
+    acknowledged: int,
+    weeks: int,
+    released: int,
 ) -> None:
     # Each week is curated, and its actuals are joined with what was served.
-    wanted = dict.fromkeys(effects, weeks) | {"databricks_runs": 2 * weeks}
+    wanted = dict.fromkeys(effects, weeks) | {"databricks_runs": 2 * weeks, "releases": released}
     if effects != wanted:
         raise StepFailed(f"the services have carried out {effects}; it should be {wanted}")
     if told != effects:

@@ -57,9 +57,15 @@ def _week(report: Report, number: int) -> Iterator[tuple[str, str]]:
     yield "gold", f"version {found['curated']['gold_version']}"
     yield "trained", f"Azure ML job {found['trained']['azureml_job'][:12]}…"
     yield "model", f"{found['trained']['model']} version {found['trained']['model_version']}"
-    yield "image", f"{release['digest']['production'][:19]}…"
-    yield "QA", f"MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
-    yield "production", f"{release['deployment']}, all traffic"
+    if "digest" in release:
+        yield "image", f"{release['digest']['production'][:19]}…"
+        yield "QA", f"MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
+        yield "production", f"{release['deployment']}, all traffic"
+    else:
+        trained = found["trained"]
+        yield "image", "none: the champion is retained"
+        yield "QA", f"challenger MAE {trained['mae']:.2f}, champion {trained['champion']['mae']:.2f}"
+        yield "production", f"{release['deployment']} stays"
     yield "next week", f"MAE {forecast['mae']:.2f}, naive {forecast['naive_mae']:.2f} ({-better:.0%})"
     yield "", f"median of five weeks {forecast['median_mae']:.2f}"
     yield "took", f"{seconds:.0f} s"

@@ -8,6 +8,8 @@ goes through attempts until it is final (`runs`), asking what was frozen (`reque
 release is the run that takes an image to production: `releases` is the table of its steps, `release_rules` and
 `release_traffic` judge them over `release_facts`, by `release_verdicts`.
 `scoring_log` reads what deployments say of their calls and adds it up by the minute; `scoring_intake` takes it in.
+What any monitor says of drift is one signal (`drift`); `drift_detector` is our own, over `drift_metrics`; `governor`
+decides what is worth a training, as the guard `training_guard`.
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
 backends say of their ends.  A process that takes events in wakes their lanes itself (`prompt_bells`).  The world is

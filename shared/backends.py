@@ -89,3 +89,23 @@ class RegisteredModels(Protocol):
 
     def version_of(self, name: str, azureml_job: str) -> str | None:
         """The version of a model that is tagged with a job's name, None when there is none."""
+
+
+class Tables(Protocol):
+    """Delta tables by their abfss address.  Every call raises Unavailable or Refused."""
+
+    def newest(self, uri: str) -> int | None:
+        """The newest version, None when there is no table."""
+
+    def rows(self, uri: str, version: int) -> int | None:
+        """How many rows a version has; None where its log does not say."""
+
+
+class Files(Protocol):
+    """Files of the lake by their abfss address.  Every call raises Unavailable or Refused."""
+
+    def read(self, uri: str) -> bytes:
+        """A file's content.  Raises NotFound."""
+
+    def below(self, uri: str) -> list[bytes]:
+        """The contents of all files below a folder, in the order of their names."""

@@ -33,21 +33,26 @@ class Explanation:
         return self._causes(event_id, set())
 
     def _effects(self, event_id: str, told: set[str]) -> list[JSON]:
-        effects: list[JSON] = []
+        collecting: list[JSON] = []
+        direct: list[Run] = []
         for lane, generation in self._absorbed(event_id):
             found = self._lanes.run(lane, generation)
             if found is None:
-                effects.append({"route": lane.route, "key": lane.key, "generation": generation, "phase": "collecting"})
+                collecting.append(
+                    {"route": lane.route, "key": lane.key, "generation": generation, "phase": "collecting"}
+                )
             elif found[0].id not in told:
-                effects.append(self._told(found[0], told))
-        return effects
+                direct.append(found[0])
+        # All of them first: one that began earlier must not take its sibling for what followed from it.
+        told |= {run.id for run in direct}
+        return collecting + [self._told(run, told) for run in direct]
 
     def _told(self, run: Run, told: set[str]) -> JSON:
-        told.add(run.id)
         own = own_event_id(run, self._lanes.store_id)
         followed = self._effects(own, told)
         for other in self._history.chain(run.correlation):
             if other.id != run.id and other.created_at > run.created_at and other.id not in told:
+                told.add(other.id)
                 followed.append(self._told(other, told))
         return {**row(run), "history": list(run.history), "told": own if run.phase.final else None, "led_to": followed}
 

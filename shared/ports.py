@@ -129,6 +129,9 @@ class Lanes(Protocol):
     def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
         """In one transaction: replace the lane's row and the row of one of its runs; answers the run's new version."""
 
+    def history(self, lane: LaneKey, most: int) -> list[Run]:
+        """The runs of a lane's last `most` generations, the newest first."""
+
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """Generation and reference under which an event was absorbed, None when it was not, or that was retired."""
 
@@ -285,11 +288,21 @@ class Action(Protocol):
         """Ask the backend to stop; the end is seen by `observe`.  Cancelling what has ended is fine."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What a guard is asked about: one event of a run's set, as the journal keeps it, with what the route captured."""
+
+    run: Run
+    options: JSON
+    bindings: Mapping[str, str]
+    record: JSON
+
+
 class Guard(Protocol):
     """Looks up one fact about an event of a set, which is stored with the set."""
 
-    def observe(self, bindings: Mapping[str, str], event: JSON) -> JSON:
-        """`{"proceed": bool, "reason": str, …}` for one event.  Raises Unavailable."""
+    def observe(self, asked: Asked) -> JSON:
+        """`{"proceed": bool, "reason": str, …}` for one event.  Raises Unavailable, or Refused: the run fails."""
 
 
 class Publisher(Protocol):

@@ -1,9 +1,10 @@
 """What a run asks of its backend, and the event that it raises when it ends.  Pure.
 
 Placeholders in a route's options and in its `emits` may name: `key`, `run.id`, `run.correlation`, `run.generation`,
-`manifest.url`, `manifest.sha256`, `manifest.count`, `settings.<name>`, `event.<path>` (the newest event of the set),
-`set.<Type>.<path>` (the newest of that type in the set, by the last part of the type's name), whatever the subject
-pattern captured, and, once the run has ended, `result.<name>`.
+`manifest.url`, `manifest.sha256`, `manifest.count`, `settings.<name>`, `event.<path>` (the newest event of the set that
+the guard let through), `guard.<name>` (what the guard saw of it), `set.<Type>.<path>` (the newest of that type in the
+set, by the last part of the type's name), whatever the subject pattern captured, and, once the run has ended,
+`result.<name>`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ JSON = Mapping[str, Any]
 JOIN_MISSED = "Sluice.JoinMissed"
 """Raised when what a lane waits for has not come in time."""
 
-ROOTS = frozenset({"key", "run", "manifest", "settings", "event", "set", "result"})
+ROOTS = frozenset({"key", "run", "manifest", "settings", "event", "guard", "set", "result"})
 """The first parts of placeholders that are known without looking at the route's subject pattern."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest event of a set, what the route captured from it, and how to find the newest of a type."""
+    """The newest event of a set, what was captured and seen of it, and how to find the newest of a type."""
 
     event: Event | None
     bindings: JSON
     of_type: Callable[[str], Event | None]
+    guard: JSON = dataclasses.field(default_factory=dict)
 
 
 def correlation(event: Event | None, identity: str) -> str:
@@ -50,6 +52,7 @@ def freeze(run: Run, route: Route, manifest: JSON, newest: Newest, chain: str, s
         "run": {"id": run.id, "generation": run.generation, "correlation": chain},
         "manifest": manifest,
         "settings": settings,
+        "guard": newest.guard,
     }
 
     def find(name: str) -> Any:
@@ -63,7 +66,8 @@ def freeze(run: Run, route: Route, manifest: JSON, newest: Newest, chain: str, s
         return newest.bindings.get(name) if name in newest.bindings else lookup(known, name)
 
     options = render(route.options, find)
-    return {"action": route.action, "run": run.id, "manifest": manifest, "correlation": chain, "options": options}
+    named = {"action": route.action, "run": run.id, "manifest": manifest, "correlation": chain, "options": options}
+    return named | ({"guard": newest.guard} if newest.guard else {})
 
 
 def numbered(frozen: JSON, store_id: str, run: Run, attempt: int) -> JSON:
@@ -90,6 +94,7 @@ def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str
         "run": {"id": run.id, "generation": run.generation, "correlation": run.correlation},
         "manifest": run.manifest or {},
         "settings": settings,
+        "guard": run.result.get("guard", {}),
         "result": run.result,
     }
     facts = {"run": run.id, "route": run.route, "key": run.key, "correlation": run.correlation, "reason": run.reason}

@@ -27,7 +27,7 @@ _EVENT_ROOTS = frozenset({"id", "source", "topic", "subject", "type", "eventtype
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
-def read(document: Any, file: str, actions: Mapping[str, OptionFaults], guards: frozenset[str]) -> Routes:
+def read(document: Any, file: str, actions: Mapping[str, OptionFaults], guards: Mapping[str, OptionFaults]) -> Routes:
     """The routes of a parsed file.  Raises ConfigurationError with every fault in it."""
     table = document.get("routes") if isinstance(document, Mapping) else None
     if not isinstance(table, Mapping) or not table:
@@ -55,7 +55,7 @@ class _Reader:
 
     file: str
     actions: Mapping[str, OptionFaults]
-    guards: frozenset[str]
+    guards: Mapping[str, OptionFaults]
     faults: list[str] = dataclasses.field(default_factory=list)
 
     def route(self, name: str, body: Any) -> Route:
@@ -71,6 +71,7 @@ class _Reader:
         action, types = str(body.get("action")), self._types(name, body)
         policy = FlowReader(body, lambda key, what: self._fault(name, key, what)).policy(types, action)
         key, keys = self._keys(name, body, types, captures)
+        guard, guard_options = self._guard(name, body)
         return Route(
             name=name,
             types=types,
@@ -83,7 +84,8 @@ class _Reader:
             flow=policy.flow,
             limit=policy.limit,
             approval=policy.approval,
-            guard=self._guard(name, body),
+            guard=guard,
+            guard_options=guard_options,
             retry=policy.retry,
             timeout=policy.timeout,
             start_timeout=policy.start_timeout,
@@ -166,11 +168,22 @@ class _Reader:
             return options
         return {}
 
-    def _guard(self, name: str, body: Mapping[str, Any]) -> str | None:
-        guard = body.get("guard")
-        if guard is not None and (not isinstance(guard, str) or guard not in self.guards):
+    def _guard(self, name: str, body: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
+        """A guard by its name, or as a mapping of its name to its options."""
+        given = body.get("guard")
+        if given is None:
+            return None, {}
+        guard, options = next(iter(given.items())) if isinstance(given, Mapping) and len(given) == 1 else (given, {})
+        if not isinstance(guard, str) or guard not in self.guards:
             self._fault(name, "guard", f"{guard!r} is none of {', '.join(sorted(self.guards))}")
-        return guard
+            return None, {}
+        if not isinstance(options, Mapping):
+            self._fault(name, "guard", f"the options of {guard} are a mapping")
+            return guard, {}
+        for fault in self.guards[guard](options):
+            self._fault(name, "guard", fault)
+        self._placeholders(name, "guard", options, frozenset({"key", "settings"}))
+        return guard, options
 
     def _emits(self, name: str, body: Mapping[str, Any]) -> Emits | None:
         emits = body.get("emits")

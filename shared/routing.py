@@ -94,6 +94,7 @@ class Route:
     limit: int | None = None
     approval: dt.timedelta | None = None
     guard: str | None = None
+    guard_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     retry: Retry = dataclasses.field(default_factory=Retry)
     timeout: dt.timedelta = dt.timedelta(hours=1)
     start_timeout: dt.timedelta = dt.timedelta(hours=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared import manifests, patience, requests, runs
 from shared.errors import NotFound, Refused, Unavailable
-from shared.events import Event, parse
+from shared.events import Event, lookup, parse
 from shared.history import kept_set
 from shared.intake_loop import IntakeLoop
 from shared.lanes import Lane, LaneKey
@@ -20,11 +20,11 @@ from shared.manifests import Manifest
 from shared.observations import Observation, Remote, Status
 from shared.phases import Step
 from shared.places import Places
-from shared.ports import Action, Ring
+from shared.ports import Action, Asked, Ring
 from shared.requests import Newest
 from shared.routing import Route
 from shared.runs import Run
-from shared.templates import Missing
+from shared.templates import Missing, render
 from shared.world import World
 
 
@@ -60,18 +60,24 @@ class RunSteps:
             manifest, address = self._manifest(run, route)
         except NotFound as error:
             return runs.refused(run, f"the set cannot be read back: {error}", now)
+        except (Missing, Refused) as error:
+            return runs.refused(run, f"guard {route.guard}: {error}", now)
         held = {"url": address, "sha256": manifest.sha256, "count": len(manifest.events)}
         entries = manifest.proceeds()
         if not entries:
             reasons = sorted({str(entry["guard"].get("reason")) for entry in manifest.events})
-            return runs.skipped(run, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
+            told = dataclasses.replace(run, result={"guard": manifest.events[-1]["guard"]})
+            return runs.skipped(told, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
         last = entries[-1]
-        newest = Newest(self._event(last), last["bindings"], lambda type_: self._newest_of(entries, type_))
+        seen = last.get("guard", {})
+        newest = Newest(self._event(last), last["bindings"], lambda type_: self._newest_of(entries, type_), seen)
         chain = requests.correlation(newest.event, last["identity"])
         try:
             frozen = requests.freeze(run, route, held, newest, chain, self._world.settings)
         except Missing as missing:
             return runs.refused(run, f"the route's options need {missing.name}, which has no value", now)
+        if seen:
+            run = dataclasses.replace(run, result={"guard": seen})
         request = requests.numbered(frozen, self._world.lanes.store_id, run, run.attempt)
         return runs.prepared(run, held, request, chain, now, route.approval)
 
@@ -82,8 +88,11 @@ class RunSteps:
         whole = [*itertools.chain(*earlier), *self._world.lanes.events(lane, run.generation)]
         events = list({event.identity: event for event in whole}.values())
         guard = self._world.guards[route.guard] if route.guard else None
+        known = {"key": run.key, "settings": self._world.settings}
+        options = render(route.guard_options, lambda name: lookup(known, name))
+        read = self._world.journal.read
         seen = {
-            event.identity: guard.observe(event.bindings, self._world.journal.read(event.reference))
+            event.identity: guard.observe(Asked(run, options, event.bindings, read(event.reference)))
             for event in events
             if guard is not None
         }

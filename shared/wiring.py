@@ -16,8 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from shared import training_guard
 from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.actions.databricks_job import DatabricksJob
+from shared.actions.drift import Drift
 from shared.actions.emit import Emit
 from shared.actions.release import Release
 from shared.control_plane import ControlPlane
@@ -29,21 +31,28 @@ from shared.intake import Intake
 from shared.intake_loop import IntakeLoop
 from shared.late_events import LateEvents
 from shared.operations import Operations
-from shared.ports import Action, Bells, Clock, Guard, LaneIntake, Publisher, Ring, Telemetry
+from shared.ports import Action, Bells, Clock, Guard, LaneIntake, Lanes, Publisher, Ring, Telemetry
 from shared.prompt_bells import MOST_AT_ONCE, PromptBells
 from shared.release_backends import Backends
 from shared.retirement import Keeping, Retirement
+from shared.route_file import OptionFaults
 from shared.route_file import read as read_routes
 from shared.routing import Routes
 from shared.scoring_intake import ScoringIntake
 from shared.scoring_log import Entry
 from shared.settings import PUBLIC_MANAGER, Settings
 from shared.telemetry import Silence
+from shared.training_guard import TrainingGuard
 from shared.upkeep import Upkeep
 from shared.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 _LONGEST_PAUSE = 0.05
+GUARDS: Mapping[str, OptionFaults] = {
+    "delta_data_change": lambda options: [f"option {name} is not known" for name in sorted(options)],
+    "training": training_guard.faults,
+}
+"""What is wrong with a route's options for each guard; asked without importing an adapter."""
 
 TOKEN_PATIENCE: Mapping[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1}
 """How long a token may take; by default an identity endpoint that hangs is waited for in minutes."""
@@ -91,9 +100,9 @@ def build(settings: Settings) -> App:
 
     logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs tell every request at level INFO
     clock = SystemClock()
-    actions, guards = _actions(settings, clock), _guards(settings)
+    actions = _actions(settings, clock)
     checks = {kind: action.faults for kind, action in actions.items()}
-    routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, frozenset(guards))
+    routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, GUARDS)
     store = open_store(settings.store, clock, _credential, _async_credential)
     index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
     bells = PromptBells(store.bells, ThreadPoolExecutor(MOST_AT_ONCE, "sluice-wake").submit)
@@ -108,7 +117,7 @@ def build(settings: Settings) -> App:
         bells=bells,
         sets=store.sets,
         actions=actions,
-        guards=guards,
+        guards=_guards(settings, store.lanes, clock),
         telemetry=_telemetry(settings),
         publisher=_publisher(settings),
         settings=settings.for_routes(),
@@ -173,7 +182,8 @@ def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
     return {
         "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake, clock),
-        "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models, clock),
+        "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models, lake, clock),
+        "drift": Drift(lake),
         "release": Release(
             Backends(
                 images=Deferred(lambda: _registry(settings)),
@@ -190,8 +200,12 @@ def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     }
 
 
-def _guards(settings: Settings) -> Mapping[str, Guard]:
-    return {"delta_data_change": Deferred(lambda: _data_change_guard(settings))}
+def _guards(settings: Settings, lanes: Lanes, clock: Clock) -> Mapping[str, Guard]:
+    tables = Deferred(lambda: _tables(settings))
+    return {
+        "delta_data_change": Deferred(lambda: _data_change_guard(settings)),
+        "training": TrainingGuard(lanes, tables, clock),
+    }
 
 
 @functools.cache
@@ -273,6 +287,12 @@ def _lake(settings: Settings) -> Any:
     from shared.adapters.lake import open_lake
 
     return open_lake(settings.lake, _credential)
+
+
+def _tables(settings: Settings) -> Any:
+    from shared.adapters.delta_log import DeltaTables
+
+    return DeltaTables(_lake(settings))
 
 
 def _data_change_guard(settings: Settings) -> Any:

@@ -6,6 +6,7 @@ repeat changes nothing but the version, and every commit carries the id of its r
 
 silver: one row per series and local hour on a complete grid, `demand` null where nothing credible was measured.
 gold: the same without gaps and with the weather of the hour; `observed` tells measured hours from filled ones.
+weeks: the last 60 whole weeks of gold as JSON lines, one for a series and week, for what watches over the demand.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that every PySpa
 
 SERIES = tuple(f"dma_{number}" for number in range(1, 11))
 WEATHER = ("rain", "temperature", "humidity", "windspeed")
+KEPT_WEEKS = 60
 STAMP = r"^\d{2}/\d{2}/\d{4} \d{2}:\d{2}$"
 
 
@@ -64,6 +66,21 @@ def gold(silver: DataFrame) -> DataFrame:
     return filled.dropna().orderBy("series", "timestamp")
 
 
+def weeks(gold: DataFrame) -> DataFrame:
+    """The newest whole weeks, Monday to Sunday: `series`, `week` and the 168 measured `values`, null where filled."""
+    (last,) = gold.agg(F.max("timestamp")).first()
+    first = F.date_sub(F.date_trunc("week", F.lit(last)).cast("date"), 7 * KEPT_WEEKS)
+    monday = F.date_trunc("week", "timestamp")
+    measured = F.when(F.col("observed"), F.round("demand", 4))
+    recent = gold.where(F.col("timestamp") >= first)
+    hourly = recent.select(
+        "series", monday.alias("monday"), F.struct("timestamp", measured.alias("value")).alias("hour")
+    )
+    whole = hourly.groupBy("series", "monday").agg(F.sort_array(F.collect_list("hour")).alias("hours"))
+    week = F.date_format("monday", "yyyy-MM-dd").alias("week")
+    return whole.where(F.size("hours") == 168).select("series", week, F.col("hours.value").alias("values"))
+
+
 def check(bronze: DataFrame) -> DataFrame:
     """`bronze` itself, or BadInput when columns are missing, it is empty, or an hour is misspelt."""
     missing = sorted({"timestamp", *SERIES, *WEATHER} - set(bronze.columns))
@@ -80,11 +97,13 @@ def check(bronze: DataFrame) -> DataFrame:
     return bronze
 
 
-def run(spark: SparkSession, bronze: str, silver_at: str, gold_at: str, run_id: str) -> None:
+def run(spark: SparkSession, bronze: str, silver_at: str, gold_at: str, run_id: str, weeks_at: str = "") -> None:
     """Read `bronze`, replace the tables at `silver_at` and `gold_at`, and stamp both commits with `run_id`."""
     write = functools.partial(_replace, run_id=run_id)
     write(silver(check(spark.read.format("delta").load(bronze))), silver_at)
     write(gold(spark.read.format("delta").load(silver_at)), gold_at)
+    if weeks_at:
+        weeks(spark.read.format("delta").load(gold_at)).write.mode("overwrite").json(weeks_at)
 
 
 @contextlib.contextmanager
@@ -112,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"run {args.run_id} of {args.correlation_id}: {args.bronze}, the set is listed in {args.manifest}")
     try:
         with session() as spark:
-            run(spark, args.bronze, args.silver, args.gold, args.run_id)
+            run(spark, args.bronze, args.silver, args.gold, args.run_id, args.weeks)
     except Exception as error:  # the last line of a task's output is what its failed run shows
         sys.stderr.write(f"curate failed on {args.bronze}: {_reason(error)}\n")
         return 1
@@ -152,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bronze", required=True, help="address of the bronze table")
     parser.add_argument("--silver", required=True, help="address of the silver table")
     parser.add_argument("--gold", required=True, help="address of the gold table")
+    parser.add_argument("--weeks", default="", help="folder for the newest weeks as JSON lines, when given")
     parser.add_argument("--run-id", required=True, help="stamped on each commit as userMetadata")
     parser.add_argument("--manifest", default="", help="address of the list of what landed")
     parser.add_argument("--correlation-id", default="", help="ties this run to the event that caused it")

@@ -12,6 +12,7 @@ from azure.storage.blob import BlobServiceClient
 
 from shared.adapters.azure_calls import PATIENCE, calling
 from shared.errors import NotFound, Refused
+from shared.ports import Asked
 from shared.settings import Storage
 
 JSON = Mapping[str, Any]
@@ -38,6 +39,17 @@ class Lake:
         """The blob at an abfss URI."""
         container, path = self._place(uri)
         return self._read(container, path)
+
+    def names(self, uri: str) -> list[str]:
+        """The names of all blobs below a folder, without the folder's own, in order."""
+        container, path = self._place(uri)
+        with calling(f"the blobs below {uri}"):
+            found = self._client.get_container_client(container).list_blob_names(name_starts_with=f"{path}/")
+            return sorted(name.removeprefix(f"{path}/") for name in found)
+
+    def below(self, uri: str) -> list[bytes]:
+        """The contents of all blobs below a folder, in the order of their names."""
+        return [self.read(f"{uri.rstrip('/')}/{name}") for name in self.names(uri)]
 
     def version_stamped(self, uri: str, user_metadata: str) -> int | None:
         """The newest version of a table whose commit carries this `userMetadata`, among the last 200 commits."""
@@ -92,10 +104,10 @@ class DataChangeGuard:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
-    def observe(self, bindings: Mapping[str, str], event: JSON) -> JSON:
+    def observe(self, asked: Asked) -> JSON:
         """Whether the commit changes data.  What cannot be known counts as a change: nothing is lost by it."""
-        table, version = bindings.get("table"), bindings.get("version", "")
-        found = _SUBJECT.fullmatch(_subject(event))
+        table, version = asked.bindings.get("table"), asked.bindings.get("version", "")
+        found = _SUBJECT.fullmatch(_subject(asked.record))
         if not table or not version.isdigit() or found is None:
             return {"proceed": True, "reason": "the event does not name a Delta commit by container, table and version"}
         commit = f"version {int(version)} of {found['container']}/{table}"

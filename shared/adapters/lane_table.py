@@ -104,6 +104,16 @@ class TableLanes:
         )
         return str(answers[0]["etag"])
 
+    def history(self, lane: LaneKey, most: int) -> list[Run]:
+        """See `ports.Lanes`."""
+        found = self._get(lane, rows.LANE)
+        if found is None:
+            return []
+        newest = int(found[0]["generation"])
+        low, high = rows.run_row(max(newest - most, 0)), rows.run_row(newest)
+        entities = self._between(lane.partition, low, high)
+        return [rows.run_of(entity) for entity in reversed(list(entities))]
+
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """See `ports.Lanes`."""
         found = self._get(lane, rows.seen_row(identity))
@@ -166,8 +176,12 @@ class TableLanes:
             return dict(entity), str(entity.metadata["etag"])
 
     def _range(self, partition: str, prefix: str, *, select: list[str] | None = None) -> Iterator[rows.Entity]:
-        low, high = rows.between(prefix)
-        with translated(f"rows {prefix}"):
+        return self._between(partition, *rows.between(prefix), select=select)
+
+    def _between(
+        self, partition: str, low: str, high: str, *, select: list[str] | None = None
+    ) -> Iterator[rows.Entity]:
+        with translated(f"rows from {low}"):
             found = self._table.query_entities(
                 "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
                 parameters={"partition": partition, "low": low, "high": high},

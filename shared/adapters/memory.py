@@ -164,6 +164,14 @@ class MemoryLanes:
             rows.lane, rows.version = lane, rows.version + 1
             return saved
 
+    def history(self, lane: LaneKey, most: int) -> list[Run]:
+        """See `ports.Lanes`."""
+        with self._lock:
+            rows = self._rows.get(lane)
+            first = rows.lane.generation - most if rows else 0
+            found = rows.runs if rows else {}
+            return [found[generation][0] for generation in sorted(found, reverse=True) if generation >= first]
+
     def absorbed_as(self, lane: LaneKey, identity: str) -> tuple[int, str] | None:
         """See `ports.Lanes`."""
         with self._lock:

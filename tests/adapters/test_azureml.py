@@ -226,7 +226,7 @@ def test_a_cancel_while_the_start_is_in_flight_leaves_no_job_alive(
     }
 
     def make(clock: object) -> AzureMLPipeline:
-        return AzureMLPipeline(workspace.jobs, workspace.models, clock)  # type: ignore[arg-type]
+        return AzureMLPipeline(workspace.jobs, workspace.models, None, clock)  # type: ignore[arg-type]
 
     before = len(cloud.records("azure_ml", "job_created"))
     with flying("azureml_pipeline", make, options) as flight:

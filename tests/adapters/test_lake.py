@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from pathlib import Path
@@ -12,8 +13,10 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from localcloud.cloud import LAKE_ACCOUNT
+from shared import runs
 from shared.adapters.lake import DataChangeGuard, Lake, open_lake
 from shared.errors import NotFound, Refused, Unavailable
+from shared.ports import Asked
 from shared.settings import Storage
 from tests.azurites import Azurite
 
@@ -55,6 +58,10 @@ def bindings(version: int, table: str = "tables/demand") -> dict[str, str]:
     return {"table": table, "version": f"{version:020d}"}
 
 
+def asked(captured: dict[str, str], record: dict[str, str]) -> Asked:
+    return Asked(runs.opened("curate", "demand", 1, "quiet", dt.datetime.now(dt.UTC)), {}, captured, record)
+
+
 def test_a_blob_is_read_by_its_abfss_address(lake: Lake) -> None:
     assert lake.read(uri("golden.json")) == b"{}"
     with pytest.raises(NotFound):
@@ -83,7 +90,7 @@ def test_the_newest_version_with_a_stamp_wins(lake: Lake, container: ContainerCl
 
 def test_writes_proceed_and_compaction_and_metadata_do_not(lake: Lake) -> None:
     guard = DataChangeGuard(lake)
-    seen = [guard.observe(bindings(version), {"subject": subject(version)}) for version in range(4)]
+    seen = [guard.observe(asked(bindings(version), {"subject": subject(version)})) for version in range(4)]
     assert [fact["proceed"] for fact in seen] == [True, True, False, False]
     assert seen[1]["reason"] == f"version 1 of {NAME}/tables/demand (WRITE) changes data"
     assert seen[2]["reason"] == f"version 2 of {NAME}/tables/demand (OPTIMIZE) changes no data"
@@ -92,7 +99,7 @@ def test_writes_proceed_and_compaction_and_metadata_do_not(lake: Lake) -> None:
 
 def test_the_guard_reads_the_event_as_the_journal_keeps_it(lake: Lake) -> None:
     record = {"raw": json.dumps({"Subject": subject(2)}), "received": "2026-01-05"}
-    assert DataChangeGuard(lake).observe(bindings(2), record)["proceed"] is False
+    assert DataChangeGuard(lake).observe(asked(bindings(2), record))["proceed"] is False
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_the_guard_reads_the_event_as_the_journal_keeps_it(lake: Lake) -> None:
 def test_what_cannot_be_known_counts_as_a_change(
     lake: Lake, version: int, table: str, event: dict[str, str], reason: str
 ) -> None:
-    seen = DataChangeGuard(lake).observe(bindings(version, table), event)
+    seen = DataChangeGuard(lake).observe(asked(bindings(version, table), event))
     assert seen["proceed"] is True
     assert reason in seen["reason"]
 
@@ -116,4 +123,4 @@ def test_a_lake_that_does_not_answer_is_unavailable() -> None:
     address = "DefaultEndpointsProtocol=http;AccountName=dead;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:9/dead"
     dead = Lake(BlobServiceClient.from_connection_string(address, retry_total=0))
     with pytest.raises(Unavailable):
-        DataChangeGuard(dead).observe(bindings(0), {"subject": subject(0)})
+        DataChangeGuard(dead).observe(asked(bindings(0), {"subject": subject(0)}))

@@ -217,6 +217,23 @@ def test_all_lanes_and_all_runs_are_listed(store: Store, lane: LaneKey) -> None:
     assert run in list(store.lanes.all_runs())
 
 
+def test_the_history_of_a_lane_is_its_runs_newest_first_and_no_others(store: Store, lane: LaneKey) -> None:
+    assert store.lanes.history(lane, 10) == []
+    other = LaneKey(lane.route, f"{lane.key}-other")
+    for each in (lane, other):
+        store.wait(store.lane_intake.open_generation(each))
+    mine = []
+    for _ in range(3):
+        mine.append(closed(store, lane))
+        found, version = store.lanes.run(lane, mine[-1].generation) or pytest.fail("no run")
+        store.lanes.save_run(runs.refused(found, "no", NOON), version)
+    closed(store, other)
+    assert [run.generation for run in store.lanes.history(lane, 10)] == [3, 2, 1]
+    assert {run.key for run in store.lanes.history(lane, 10)} == {lane.key}
+    assert [run.generation for run in store.lanes.history(lane, 2)] == [3, 2]
+    assert store.lanes.history(lane, 10)[0].reason == "no"
+
+
 def test_the_store_keeps_one_id(store: Store) -> None:
     assert store.lanes.store_id == store.lanes.store_id
     assert len(store.lanes.store_id) == 32

@@ -60,7 +60,7 @@ def test_a_delta_commit_becomes_one_databricks_run_and_its_gold_version_one_azur
     assert trained["remote"]["id"] in [row["name"] for row in town.cloud.records("azure_ml", "job_created")]
     told = town.api(f"explain/{landed}")[1]
     assert [run["route"] for run in told["led_to"]] == ["curate"]
-    assert [run["route"] for run in told["led_to"][0]["led_to"]] == ["train"]
+    assert {run["route"] for run in told["led_to"][0]["led_to"]} == {"drift", "train"}
     because = town.api(f"explain/{told['led_to'][0]['told']}")[1]["because"]
     assert [found["id"] for found in because[0]["events"]] == [landed]
 
@@ -87,17 +87,31 @@ def test_a_commit_that_is_renamed_into_place_counts_like_one_that_is_created(tow
     assert (run["phase"], run["result"]["gold_version"]) == ("succeeded", 7), run["reason"]
 
 
-def test_drift_starts_the_pipeline(town: Town) -> None:
-    drift = {
-        "DataDriftId": "01d29aa4-e6a4-470a-9ef3-66660d21f8ef", "DataDriftName": "monitor", "RunId": "run_1",
+def drift(run: str) -> dict[str, str]:
+    return {
+        "DataDriftId": "01d29aa4-e6a4-470a-9ef3-66660d21f8ef", "DataDriftName": "monitor", "RunId": run,
         "BaseDatasetId": "1", "TargetDatasetId": "2", "DriftCoefficient": "0.83",
         "StartTime": "2026-01-01T00:00:00Z", "EndTime": "2026-01-05T00:00:00Z",
     }  # fmt: skip
-    subject = "datadrift/01d29aa4-e6a4-470a-9ef3-66660d21f8ef/run/run_1"
-    assert town.deliver(event("MachineLearningServices.DatasetDriftDetected", subject, drift)) == 202
-    [run] = town.ended("drift", "demand")
-    assert run["phase"] == "succeeded", run["reason"]
-    assert run["remote"]["id"] in [row["name"] for row in town.cloud.records("azure_ml", "job_created")]
+
+
+def test_drift_trains_on_the_newest_version_and_never_twice_on_one(town: Town) -> None:
+    commit = json.dumps({"commitInfo": {"operation": "WRITE", "operationParameters": {"mode": "Overwrite"}}})
+    town.lake.get_blob_client("gold", f"demand/_delta_log/{3:020d}.json").upload_blob(commit)
+    subject = "datadrift/01d29aa4-e6a4-470a-9ef3-66660d21f8ef/run/"
+    for run in ("run_1", "run_2"):
+        detected = event("MachineLearningServices.DatasetDriftDetected", f"{subject}{run}", drift(run))
+        assert town.deliver(detected) == 202
+        town.ended("train", "demand", count=int(run[-1]))
+    first, second = sorted(town.ended("train", "demand", count=2), key=lambda run: str(run["created"]))
+    assert first["phase"] == "succeeded", first["reason"]
+    assert first["remote"]["id"] in [row["name"] for row in town.cloud.records("azure_ml", "job_created")]
+    assert first["result"]["guard"] | {"reason": ""} == {
+        "proceed": True, "rule": "first", "cause": "drift", "data_version": 3, "rows": 0, "escalate": False,
+        "champion": "none", "reason": "",
+    }  # fmt: skip
+    assert (second["phase"], second["remote"]) == ("skipped", None)
+    assert second["reason"] == f"guard training: version 3 is already trained on: run {first['run']}"
 
 
 def test_a_registered_model_is_journalled_and_told(town: Town) -> None:

@@ -55,6 +55,7 @@ inputs:
   gold: {type: string}
   gold_version: {type: integer}
   model_name: {type: string}
+  champion: {type: string}
   registry: {type: string}
   correlation_id: {type: string}
   run_id: {type: string}

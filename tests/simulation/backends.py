@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import Refused
 from shared.observations import Failure, Observation, Remote, Status
+from shared.ports import Asked
 from tests.simulation.dice import Dice
 from tests.simulation.scheduler import Scheduler
 
@@ -100,9 +101,9 @@ class SimBackend:
 class SimGuard:
     """Lets through what is not named a compaction."""
 
-    def observe(self, bindings: Mapping[str, str], event: JSON) -> JSON:  # noqa: ARG002
+    def observe(self, asked: Asked) -> JSON:
         """See `ports.Guard`."""
-        compacts = "compact" in str(event["id"])
+        compacts = "compact" in str(asked.record["id"])
         return {"proceed": not compacts, "reason": "tidying" if compacts else "data"}
 
 

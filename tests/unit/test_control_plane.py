@@ -254,10 +254,10 @@ def test_a_guard_that_cannot_look_is_asked_again(stages: list[Stage]) -> None:
     stage, looks = built(stages, GUARDED), iter([Unavailable("the lake does not answer")])
     seen = stage.guard.observe
 
-    def observe(bindings: Any, record: Any) -> Any:
+    def observe(asked: Any) -> Any:
         for trouble in looks:
             raise trouble
-        return seen(bindings, record)
+        return seen(asked)
 
     stage.guard.observe = observe  # type: ignore[method-assign]
     stage.send(event("1"))

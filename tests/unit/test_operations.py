@@ -144,7 +144,7 @@ def test_runs_are_listed_newest_first_as_plain_data(stage: Stage) -> None:
     assert curate["ended"] == (NOON + 5 * SECOND).isoformat()
     assert (curate["attempt"], curate["generation"], curate["key"]) == (1, 1, "demand")
     assert curate["remote"] == {"id": "remote-0", "url": None}
-    assert curate["result"] == {"n": 1}
+    assert curate["result"] == {"n": 1, "guard": {"proceed": True, "reason": "data"}}
 
 
 def test_lanes_say_what_they_collect_for_what_they_wait_and_what_runs(stage: Stage) -> None:

@@ -15,8 +15,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shared import wiring
 from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.actions.databricks_job import DatabricksJob
+from shared.actions.drift import Drift
 from shared.actions.emit import Emit
 from shared.actions.release import Release
 from shared.adapters import yaml_file
@@ -31,8 +33,9 @@ from shared.routing import Emits, Routes, match
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = ROOT / "tests" / "events"
-KINDS = {"databricks_job": DatabricksJob, "azureml_pipeline": AzureMLPipeline, "release": Release, "emit": Emit}
-GUARDS = frozenset({"delta_data_change"})
+KINDS = {"databricks_job": DatabricksJob, "azureml_pipeline": AzureMLPipeline, "release": Release, "drift": Drift,
+         "emit": Emit}  # fmt: skip
+GUARDS = {"delta_data_change": lambda options: [f"option {name} is not known" for name in options]}
 
 # What a faulty action says of its options is up to the action; this one wants an option `job`.
 CHECKS = {"emit": lambda _: [], "work": lambda options: [] if "job" in options else ["option job is missing"]}
@@ -40,7 +43,7 @@ CHECKS = {"emit": lambda _: [], "work": lambda options: [] if "job" in options e
 
 def shipped() -> Routes:
     checks = {name: kind.__new__(kind).faults for name, kind in KINDS.items()}  # type: ignore[misc]
-    return read(yaml_file.load(ROOT / "routes.yaml"), "routes.yaml", checks, GUARDS)
+    return read(yaml_file.load(ROOT / "routes.yaml"), "routes.yaml", checks, wiring.GUARDS)
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -68,7 +71,9 @@ def fault(**changes: Any) -> str:
 
 
 def test_the_shipped_routes_load() -> None:
-    assert [route.name for route in shipped().routes] == ["curate", "served", "train", "drift", "registered", "release"]
+    assert [route.name for route in shipped().routes] == [
+        "curate", "served", "drift", "model-monitor", "dataset-monitor", "train", "registered", "release",
+    ]  # fmt: skip
 
 
 def test_the_shipped_routes_settle_and_retry_as_the_file_says() -> None:
@@ -98,7 +103,7 @@ def test_the_shipped_routes_settle_and_retry_as_the_file_says() -> None:
         ("model_registered", [("registered", "demand-forecast:12")]),
         ("model_deployed", []),
         ("run_completed", []),
-        ("dataset_drift_detected", [("drift", "demand")]),
+        ("dataset_drift_detected", [("dataset-monitor", "demand")]),
         ("run_status_changed", []),
     ],
 )
@@ -113,12 +118,26 @@ def test_the_four_reacting_types_react_and_the_rest_is_ignored_with_a_reason(
     assert found.reason
 
 
+def test_a_status_that_tells_of_a_breach_of_a_model_monitor_reacts() -> None:
+    document = json.loads((EVENTS / "run_status_changed.event_grid.json").read_text(encoding="utf-8"))
+    (body_,) = document if isinstance(document, list) else [document]
+    body_["data"]["RunTags"] = {
+        "azureml_modelmonitor_threshold_breached": "drift has failed due to one or more "
+        "features violating metric thresholds"
+    }
+    body_["data"].pop("runTags", None)
+    (event,) = parse(json.dumps(body_))
+    assert isinstance(event, Event)
+    (only,) = match(event, shipped()).matches
+    assert (only.lane.route, only.lane.key) == ("model-monitor", "demand")
+
+
 @pytest.mark.parametrize(
     ("sample", "lane"),
     [
         ("quirk_model_registered_pascal_case_keys_and_a_number", ("registered", "demand-forecast:12")),
         ("quirk_image_pushed_short_type_and_data_as_a_json_string", ("release", "demand-forecast")),
-        ("quirk_dataset_drift_detected_number_as_a_string", ("drift", "demand")),
+        ("quirk_dataset_drift_detected_number_as_a_string", ("dataset-monitor", "demand")),
         ("quirk_blob_created_misspelt_spec_version_and_unknown_attributes", ("curate", "demand")),
         ("quirk_blob_created_numbers_as_strings", ("curate", "demand")),
     ],
@@ -226,6 +245,9 @@ JOINS = {"events": ["A.B", "C.D"], "wait_for": ["A.B", "C.D"], "within": "1h"}
         ("where", {"where": [{"key": "a", "operator": "StringIn"}]}, "at least one value"),
         ("guard", {"guard": "sleepy"}, "'sleepy' is none of delta_data_change"),
         ("guard", {"guard": ["sleepy"]}, "is none of delta_data_change"),
+        ("guard", {"guard": {"sleepy": {}}}, "'sleepy' is none of delta_data_change"),
+        ("guard", {"guard": {"delta_data_change": 5}}, "the options of delta_data_change are a mapping"),
+        ("guard", {"guard": {"delta_data_change": {"x": 1}}}, "option x is not known"),
         ("settle", {"settle": "5"}, "not a duration"),
         ("settle_max", {"settle": "1m", "settle_max": "5s"}, "shorter than settle"),
         ("timeout", {"timeout": 60}, "not a duration"),
@@ -410,6 +432,11 @@ def test_every_source_type_can_be_routed() -> None:
 def test_yaml_and_its_plain_reading_agree_on_the_shipped_file() -> None:
     text = (ROOT / "routes.yaml").read_text(encoding="utf-8")
     assert yaml_file.load(ROOT / "routes.yaml") == yaml.safe_load(text)
+
+
+def test_a_guard_may_have_options() -> None:
+    (route,) = load(r=body(guard={"delta_data_change": {}})).routes
+    assert (route.guard, route.guard_options) == ("delta_data_change", {})
 
 
 def test_a_start_and_an_attempt_may_have_timeouts_of_their_own() -> None:

@@ -38,7 +38,7 @@ from shared.lanes import LaneKey
 from shared.late_events import LateEvents
 from shared.observations import Failure, Observation, Remote, Status
 from shared.operations import Operations
-from shared.ports import Action, Guard, Ring
+from shared.ports import Action, Asked, Guard, Ring
 from shared.retirement import Keeping, Retirement
 from shared.routing import Route, Routes
 from shared.runs import Run
@@ -290,12 +290,10 @@ class Compaction:
     def __init__(self) -> None:
         self.looks = 0
 
-    def observe(self, bindings: Mapping[str, str], event: JSON) -> JSON:  # noqa: ARG002
+    def observe(self, asked: Asked) -> JSON:
         self.looks += 1
-        return {
-            "proceed": "compact" not in event["id"],
-            "reason": "data" if "compact" not in event["id"] else "tidying",
-        }
+        compacts = "compact" in asked.record["id"]
+        return {"proceed": not compacts, "reason": "tidying" if compacts else "data"}
 
 
 class Listeners:

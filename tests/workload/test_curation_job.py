@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     lacking = bronze(folder / "lacking", [hour(FIRST)], ("timestamp", *SERIES[1:], *WEATHER))
     cases = {
         "first": arguments(folder, good, "run-1"),
-        "second": arguments(folder, good, "run-2"),
+        "second": [*arguments(folder, good, "run-2"), f"--weeks={folder / 'weeks'}"],
         "misspelt": arguments(folder / "none", misspelt, "run-3"),
         "lacking": arguments(folder / "none", lacking, "run-4"),
         "absent": arguments(folder / "none", str(folder / "nothing"), "run-5"),
@@ -130,3 +131,15 @@ def test_on_databricks_the_clusters_session_is_used_and_sail_never_imported(cura
     assert curated["databricks"]["status"] == 0, curated["databricks"]["stderr"]
     folder = curated["folder"]
     assert read(str(folder / "cluster" / "gold")) == read(str(folder / "gold"))
+
+
+def test_the_whole_weeks_are_written_as_lines_with_what_was_measured(curated: dict[str, Any]) -> None:
+    files = sorted((curated["folder"] / "weeks").glob("*.json"))
+    lines = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    assert sorted((line["series"], line["week"]) for line in lines) == sorted(
+        (name, day) for name in SERIES for day in ("2022-03-14", "2022-03-21")
+    )
+    second = next(line for line in lines if (line["series"], line["week"]) == ("dma_1", "2022-03-21"))
+    assert len(second["values"]) == 168
+    assert second["values"][24:28] == [None, None, None, 195.0]
+    assert second["values"][6 * 24 + 2] is None, "the hour that spring skips was not measured"

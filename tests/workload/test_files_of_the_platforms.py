@@ -52,7 +52,9 @@ def test_the_pipeline_is_valid_as_a_component_and_as_a_job() -> None:
     pipeline = load_component(AZUREML / "pipeline.yml")
     assert pipeline._validate().passed
     assert list(pipeline.jobs) == list(publish_azureml.STEPS)
-    assert set(pipeline.inputs) == {"gold", "gold_version", "model_name", "registry", "correlation_id", "run_id"}
+    assert set(pipeline.inputs) == {
+        "gold", "gold_version", "model_name", "champion", "registry", "correlation_id", "run_id",
+    }  # fmt: skip
     assert load_job(AZUREML / "job.yml")._validate().passed
 
 

@@ -21,6 +21,9 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from step import StepFailed
 
+CONTAINER = "azureml"
+"""Of the gold table's account: the container of the workspace's datastore `workspaceblobstore`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Address:

@@ -96,6 +96,10 @@ def main() -> None:
         parser.add_argument(name, required=True, type=Path)
     args = parser.parse_args()
     registration = json.loads((args.registration / "registration.json").read_text(encoding="utf-8"))
+    args.image.mkdir(parents=True, exist_ok=True)
+    if "version" not in registration:
+        say(f"there is no image to build: {registration['verdict']}")
+        return
     facts = ModelFacts.read(args.model)
     arguments = {
         "MODEL_NAME": registration["name"],
@@ -109,7 +113,6 @@ def main() -> None:
     }
     name = f"{registration['name']}:{registration['version']}"
     digest = build(registry_id(args.registry), name, context(SCORING, args.model), arguments)
-    args.image.mkdir(parents=True, exist_ok=True)
     facts = {"repository": registration["name"], "tag": registration["version"], "digest": digest}
     (args.image / "image.json").write_text(json.dumps(facts), encoding="utf-8")
     say(f"{args.registry}/{name} is {digest}")

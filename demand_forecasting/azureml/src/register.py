@@ -1,28 +1,28 @@
-"""Keep the model, its report and its golden week together in the lake, and register the model, once per job."""
+"""Keep the model, its report and its golden week together in the lake, and register the model, once per job.
+
+Where the champion is retained only the report is kept: what is not registered raises no event and builds no image.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from azure_access import Address, arm, container, required, workspace
+from azure_access import CONTAINER, Address, arm, container, required, workspace
+from evaluate import REGISTERED, RETAINED
 from model_facts import ModelFacts
 from step import run, say
 
-CONTAINER = "azureml"
-"""Of the gold table's account: the container of the workspace's datastore `workspaceblobstore`."""
 _VERSION = "2024-10-01"
 
 
-def store(model: Path, evaluation: Path, at: Address) -> None:
-    """Upload the model folder to `<at>/model`, and the report and the golden week beside it."""
+def store(files: Mapping[str, Path], at: Address) -> None:
+    """Upload files to their names below `at`."""
     client = container(at.account, at.container)
-    files = {f"model/{path.relative_to(model).as_posix()}": path for path in model.rglob("*") if path.is_file()}
-    files |= {name: evaluation / name for name in ("report.json", "golden.json")}
     for name, path in sorted(files.items()):
         client.upload_blob(f"{at.path}/{name}", path.read_bytes(), overwrite=True)
 
@@ -71,8 +71,18 @@ def main() -> None:
     job = required("AZUREML_ROOT_RUN_ID")
     facts = ModelFacts.read(args.model)
     at = Address(CONTAINER, Address.parse(facts.gold).account, f"models/{args.model_name}/{job}")
-    store(args.model, args.evaluation, at)
     report = json.loads((args.evaluation / "report.json").read_text(encoding="utf-8"))
+    kept = {name: args.evaluation / name for name in ("report.json", "golden.json")}
+    args.registration.mkdir(parents=True, exist_ok=True)
+    if report["verdict"] == RETAINED:
+        store(kept, at)
+        _write(args.registration, {"name": args.model_name, "job": job, "verdict": RETAINED})
+        say(f"nothing is registered: {report['reason']}; the report is at {at}")
+        return
+    model = {
+        f"model/{path.relative_to(args.model).as_posix()}": path for path in args.model.rglob("*") if path.is_file()
+    }
+    store(kept | model, at)
     tags = {
         "azureml_job": job,
         "gold": facts.gold,
@@ -82,6 +92,8 @@ def main() -> None:
         "mae": f"{report['mae']:.4f}",
         "naive_mae": f"{report['naive_mae']:.4f}",
     }
+    if report["champion"]:
+        tags |= {"champion": report["champion"]["version"], "champion_mae": f"{report['champion']['mae']:.4f}"}
     version, created = register(args.model_name, describe(at, report, tags))
     golden = (args.evaluation / "golden.json").read_bytes()
     registration = {
@@ -91,9 +103,12 @@ def main() -> None:
         "golden_uri": f"{at}/golden.json",
         "golden_sha256": hashlib.sha256(golden).hexdigest(),
     }
-    args.registration.mkdir(parents=True, exist_ok=True)
-    (args.registration / "registration.json").write_text(json.dumps(registration, indent=1), encoding="utf-8")
+    _write(args.registration, registration | {"verdict": REGISTERED})
     say(f"{args.model_name} version {version} {'registered' if created else 'was registered before'}; files at {at}")
+
+
+def _write(folder: Path, registration: dict[str, str]) -> None:
+    (folder / "registration.json").write_text(json.dumps(registration, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

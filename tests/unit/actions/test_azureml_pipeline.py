@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
 
 from shared.actions.azureml_pipeline import AzureMLPipeline
 from shared.backends import AzureMLJob, Submission
-from shared.errors import Refused, Unavailable
+from shared.errors import NotFound, Refused, Unavailable
 from shared.observations import Failure, Observation, Remote, Status
 from tests.unit.worlds import SetClock
 
@@ -43,8 +44,23 @@ class Models:
         return "3" if (name, azureml_job) == ("demand-forecast", NAME) else None
 
 
-def made(jobs: Jobs, clock: SetClock | None = None) -> AzureMLPipeline:
-    return AzureMLPipeline(jobs, Models(), clock or SetClock())
+@dataclasses.dataclass
+class Reports:
+    """The files that a pipeline has kept."""
+
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+
+    def read(self, uri: str) -> bytes:
+        if uri not in self.files:
+            raise NotFound(uri)
+        return self.files[uri]
+
+    def below(self, uri: str) -> list[bytes]:
+        raise AssertionError(uri)
+
+
+def made(jobs: Jobs, clock: SetClock | None = None, reports: Reports | None = None) -> AzureMLPipeline:
+    return AzureMLPipeline(jobs, Models(), reports or Reports(), clock or SetClock())
 
 
 def request(**options: Any) -> dict[str, Any]:
@@ -158,3 +174,35 @@ def observe(job: AzureMLJob, **options: Any) -> Observation:
     remote = action.start(request(**options))
     jobs.jobs[NAME] = job
     return action.observe(request(**options), remote, {})
+
+
+REPORTS = "abfss://azureml@lake.dfs.core.windows.net/models/other/"
+RETAINED = {"verdict": "retained", "reason": "not better beyond noise", "mae": 1.2, "champion": {"mae": 1.1}}
+
+
+def ended(kept: bytes | None, status: str = "Completed") -> Observation:
+    files = {} if kept is None else {f"{REPORTS}{NAME}/report.json": kept}
+    action = made(Jobs({NAME: AzureMLJob(status)}), reports=Reports(files))
+    return action.observe(request(reports=REPORTS, model="other"), Remote(NAME), {})
+
+
+def test_a_job_that_retained_the_champion_has_succeeded_with_both_numbers_and_no_model() -> None:
+    seen = ended(json.dumps(RETAINED).encode())
+    assert seen.status is Status.SUCCEEDED
+    assert seen.result == {"azureml_job": NAME, "report": RETAINED}
+    assert seen.reason == f"Azure ML job {NAME} is Completed: not better beyond noise"
+
+
+@pytest.mark.parametrize("kept", [None, b"not json", b"[1]", b"{}"])
+def test_a_report_that_is_not_there_or_cannot_be_read_changes_nothing(kept: bytes | None) -> None:
+    assert ended(kept).result == {"azureml_job": NAME}
+
+
+def test_a_job_that_failed_is_not_asked_for_a_report() -> None:
+    assert "report" not in ended(json.dumps(RETAINED).encode(), "Failed").result
+
+
+def test_the_folder_of_the_reports_is_an_address() -> None:
+    assert made(Jobs()).faults(request(reports=3)["options"]) == [
+        "option reports must be the abfss address of a folder"
+    ]

@@ -1,0 +1,85 @@
+"""What retraining would have done about a change that stays: champion and challenger, week by week since it came.
+
+Runs in the training environment with `azureml/src` importable.  The champion was trained before the change; for each
+week since, a challenger is trained by the train step's own code on all before that week, and both forecast it, as
+`evaluate` has them do.  The week after is what would then be served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gold as gold_table
+import numpy as np
+import train
+from comparison import compare
+from features import WEEK, Floats, Predict, week_ahead
+from gold import Gold
+from rolling import until
+
+CHANGES: dict[str, Callable[[Floats], Floats]] = {
+    "level +20 %": lambda demand: demand * 1.2,
+    "the day 3 h later": lambda demand: np.roll(demand, 3, axis=1),
+}
+
+
+def weeks(
+    gold: Gold, since: dt.datetime, change: str, count: int, settings: train.Settings
+) -> Iterator[dict[str, Any]]:
+    """A row for each of `count` weeks since the change."""
+    first = int((since - gold.start) / dt.timedelta(hours=1))
+    demand = gold.demand.copy()
+    demand[:, first:] = CHANGES[change](demand[:, first:])
+    changed = dataclasses.replace(gold, demand=demand)
+    champion = _trained(until(changed, first), settings)
+    for number in range(1, count + 1):
+        origin = first + (number - 1) * WEEK
+        challenger = _trained(until(changed, origin + WEEK), settings)
+        ours, theirs = (_forecast(model, changed, origin) for model in (challenger, champion))
+        found = compare(ours, theirs, _actual(changed, origin))
+        following = (np.abs(_forecast(model, changed, origin + WEEK) - _actual(changed, origin + WEEK))
+                     for model in (challenger, champion))  # fmt: skip
+        served = [float(np.nanmean(errors)) for errors in following]
+        yield {"change": change, "week": number, "better": found.better, "served": served, **dataclasses.asdict(found)}
+
+
+def _trained(gold: Gold, settings: train.Settings) -> Predict:
+    predict: Predict = train.fit(*train.rows(gold, settings), settings).predict
+    return predict
+
+
+def _forecast(predict: Predict, gold: Gold, origin: int) -> Floats:
+    numbers = np.arange(len(gold.series), dtype=float)
+    return week_ahead(predict, gold.history(origin), gold.weather_around(origin), gold.time(origin), numbers)
+
+
+def _actual(gold: Gold, origin: int) -> Floats:
+    week = slice(origin, origin + WEEK)
+    return np.where(gold.observed[:, week], gold.demand[:, week], np.nan)
+
+
+def main() -> None:
+    """One line of JSON for each change and week."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gold", required=True)
+    parser.add_argument("--since", required=True, help="first day of the change")
+    parser.add_argument("--weeks", type=int, required=True)
+    parser.add_argument("--origin-every-days", type=int, required=True)
+    parser.add_argument("--iterations", type=int, required=True)
+    args = parser.parse_args()
+    gold, _ = gold_table.read(args.gold, gold_table.NEWEST)
+    settings = train.Settings(args.origin_every_days, args.iterations)
+    for change in CHANGES:
+        for row in weeks(gold, dt.datetime.fromisoformat(args.since), change, args.weeks, settings):
+            sys.stdout.write(json.dumps(row) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
