@@ -113,7 +113,7 @@ class RunSteps:
         except Refused as error:
             return runs.refused(run, f"{error} any more: {run.remote.id} is left alone, nobody watches it", now)
         try:
-            seen = action.observe(request, run.remote, run.progress)
+            seen = action.observe(runs.asked(run), run.remote, run.progress)
             if run.ending is not None and seen.status is Status.ACTIVE:
                 seen = _cancel(action, request, run.remote, seen)
         except Unavailable as error:

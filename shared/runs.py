@@ -272,6 +272,14 @@ def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
     return _move(run, Phase.STARTING, f"attempt {run.attempt}", now, request=request)
 
 
+def asked(run: Run) -> JSON:
+    """The frozen request, with the `ending` (kind and reason) where the run is to end: an action may turn back."""
+    request = run.request or {}
+    if run.ending is None:
+        return request
+    return {**request, "ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
+
+
 def told(run: Run) -> Run:
     """The run's own event has been received."""
     _check(run, "told")

@@ -203,6 +203,7 @@ def build_scoring_intake(settings: Settings) -> ScoringIntake:
 
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
+    evidence = Deferred(lambda: _evidence(settings))
     return {
         "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake, clock),
         "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models, clock),
@@ -215,6 +216,8 @@ def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
                 scoring=Deferred(_scoring),
                 lake=lake,
                 golden=_golden,
+                served=Deferred(_served),
+                evidence=evidence,
             ),
             clock,
         ),
@@ -292,6 +295,18 @@ def _scoring() -> Any:
     from shared.adapters.scoring import Scoring
 
     return Scoring()
+
+
+def _served() -> Any:
+    from shared.adapters.memory import MemoryServedCalls
+
+    return MemoryServedCalls()
+
+
+def _evidence(settings: Settings) -> Any:
+    from shared.adapters.azure_store import open_evidence
+
+    return open_evidence(settings.store, _credential)
 
 
 def _golden(content: bytes) -> Any:

@@ -11,33 +11,53 @@ from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
 from shared.release_backends import Answer
 
-_PATIENCE = (5.0, 60.0)  # seconds to connect, and between two bytes of the answer
+_CONNECT, _SILENCE, _WHOLE = 5.0, 15.0, 20.0
+"""Seconds to connect, between two bytes of an answer, and for all of it: a run's lease is three times as long."""
 _BUSY = frozenset({408, 429, 502, 503, 504})  # 424 is an answer: the model itself has failed
 
 
 class Scoring:
     """Calls a scoring service; an answer of any status is an answer."""
 
+    def __init__(self, *, silence: float = _SILENCE, whole: float = _WHOLE) -> None:
+        self._patience, self._whole = (min(_CONNECT, silence), silence), whole
+
     def get(self, url: str) -> int:
         """The status of a GET."""
         return self._call("GET", url).status
 
-    def post(self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None) -> Answer:
-        """Send a scoring request, to one deployment of an endpoint when it is named."""
+    def post(
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, name: str | None = None
+    ) -> Answer:
+        """Send a scoring request, to one deployment of an endpoint when it is named; `name` is the request's own id."""
         headers = {"Content-Type": "application/json"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         if deployment is not None:
             headers["azureml-model-deployment"] = deployment
+        if name is not None:
+            headers["x-ms-client-request-id"] = name
         return self._call("POST", url, body, headers)
 
     def _call(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         began = time.perf_counter()
         try:
-            answer = requests.request(method, url, data=body, headers=headers, timeout=_PATIENCE)
+            with requests.request(
+                method, url, data=body, headers=headers, timeout=self._patience, stream=True
+            ) as answer:
+                content = self._body(answer, url, began)
         except requests.RequestException as error:
             raise Unavailable(f"{url} does not answer: {error}") from error
         if answer.status_code in _BUSY:
             wish = retry_after(answer.headers, dt.datetime.now(dt.UTC))
-            raise Unavailable(f"{url} answers {answer.status_code}: {answer.text[:200]}", retry_after=wish)
-        return Answer(answer.status_code, answer.content, time.perf_counter() - began)
+            said = f"{url} answers {answer.status_code}: {content[:200].decode(errors='replace')}"
+            raise Unavailable(said, retry_after=wish)
+        return Answer(answer.status_code, content, time.perf_counter() - began)
+
+    def _body(self, answer: requests.Response, url: str, began: float) -> bytes:
+        parts = []
+        for part in answer.iter_content(1 << 16):
+            parts.append(part)
+            if time.perf_counter() - began > self._whole:
+                raise Unavailable(f"{url} does not answer: not all of it had come after {self._whole:g} s")
+        return b"".join(parts)

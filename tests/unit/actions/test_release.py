@@ -49,7 +49,7 @@ def test_an_image_that_passes_gets_all_traffic_and_the_old_deployment_goes() -> 
     assert result["previous"] == {OLD: 100}
     assert result["qa"]["mae"] < result["qa"]["naive_mae"]
     assert result["qa"]["reproduced_max_diff"] == 0
-    assert {"identify", "qa_check", "traffic", "retire"} <= set(result["seconds"])
+    assert {"identify", "qa_check", "weight 100: traffic", "retire"} <= set(result["seconds"])
 
 
 def test_a_first_release_needs_no_champion() -> None:
