@@ -237,7 +237,7 @@ def test_a_new_deployment_that_does_not_answer_gives_the_traffic_back() -> None:
     world.production_answer = {"prediction": 9.0}
     last = finish(world, asked, progress)
     assert last.status is Status.FAILED
-    assert_matches(last, "verify: gave up after 5 minutes: a plain request is not answered as QA saw")
+    assert_matches(last, "verify: gave up after 5 minutes: a request is not answered as QA saw")
     assert_matches(last, f"restore: the traffic is as before, {OLD} 100 %")
     assert_untouched(world)
 
