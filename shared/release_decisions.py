@@ -24,10 +24,9 @@ class Decision:
 
     @staticmethod
     def of(given: JSON) -> Decision:
-        """Read a decision as the run keeps it."""
-        return Decision(
-            str(given["verdict"]), str(given["by"]), dt.datetime.fromisoformat(given["at"]), str(given.get("note", ""))
-        )
+        """Read a decision as the run keeps it, its time as such or as ISO 8601."""
+        at = given["at"] if isinstance(given["at"], dt.datetime) else dt.datetime.fromisoformat(given["at"])
+        return Decision(str(given["verdict"]), str(given["by"]), at, str(given.get("note", "")))
 
     def told(self) -> str:
         """Who, when and why."""

@@ -183,10 +183,12 @@ def _enter(plan: Plan, progress: JSON, step: Step, reason: str, now: dt.datetime
         return _ended(plan, moved, seconds)
     if RULES[step].undo is not None:
         moved["undo"] = RULES[step].undo
+    if step in _ASKING:
+        moved["asks"] = f"approve or reject {release_course.current(plan, moved).name}"
     return Move(moved, Status.ACTIVE, reason, effect)
 
 
-_OF_ONE_STEP = frozenset({"did", "analysis", "replayed", "repeats"})
+_OF_ONE_STEP = frozenset({"did", "analysis", "replayed", "repeats", "asks"})
 
 
 def _place(plan: Plan, progress: JSON) -> str:
@@ -194,6 +196,9 @@ def _place(plan: Plan, progress: JSON) -> str:
     step = Step(progress["step"])
     return f"{release_course.current(plan, progress).name}: {step}" if step in _STAGED else str(step)
 
+
+_ASKING = frozenset({Step.APPROVAL, Step.SHADOW, Step.HOLD})
+"""In these steps people are heard: the progress says what is asked of them."""
 
 _STAGED = frozenset({Step.APPROVAL, Step.SHADOW, Step.TRAFFIC_PLAN, Step.TRAFFIC, Step.VERIFY, Step.HOLD})
 

@@ -105,7 +105,7 @@ class RunSteps:
         return runs.started(run, remote, self._world.clock.now())
 
     def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
-        request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
+        request = runs.asked(run)
         if run.remote is None:
             return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
         try:
@@ -113,7 +113,7 @@ class RunSteps:
         except Refused as error:
             return runs.refused(run, f"{error} any more: {run.remote.id} is left alone, nobody watches it", now)
         try:
-            seen = action.observe(runs.asked(run), run.remote, run.progress)
+            seen = action.observe(request, run.remote, run.progress)
             if run.ending is not None and seen.status is Status.ACTIVE:
                 seen = _cancel(action, request, run.remote, seen)
         except Unavailable as error:

@@ -273,11 +273,10 @@ def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
 
 
 def asked(run: Run) -> JSON:
-    """The frozen request, with the `ending` (kind and reason) where the run is to end: an action may turn back."""
-    request = run.request or {}
-    if run.ending is None:
-        return request
-    return {**request, "ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
+    """The frozen request with what has happened since: people's `decisions`, and the `ending` where it is to end."""
+    request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
+    ending = {} if run.ending is None else {"ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
+    return request | ending
 
 
 def told(run: Run) -> Run:
