@@ -96,9 +96,9 @@ class Scoring(Protocol):
         """The status of a GET."""
 
     def post(
-        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, name: str | None = None
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, shadow: str | None = None
     ) -> Answer:
-        """Send a scoring request, to one deployment of an endpoint when it is named; `name` is the request's own id."""
+        """Send a scoring request, to one deployment when it is named; `shadow` is the id of one that is replayed."""
 
 
 class Lake(Protocol):

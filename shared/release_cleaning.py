@@ -59,8 +59,8 @@ def record(plan: Plan, _: JSON, facts: Facts) -> Verdict:
     written = release_evidence.own(plan, facts.chain)
     if written is None:
         return Act(Effect.WRITE_EVIDENCE, "the evidence is being written")
-    name = {"record": {"number": written["number"], "sha256": written["sha256"]}}
-    return Next(f"the evidence is record {written['number']} of {plan.endpoint}", name)
+    name = {"endpoint": plan.endpoint, "number": written["number"], "sha256": written["sha256"]}
+    return Next(f"the evidence is record {written['number']} of {plan.endpoint}", {"record": name})
 
 
 def _new(progress: JSON) -> str:

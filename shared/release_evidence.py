@@ -86,6 +86,19 @@ def recent(chain: Iterable[JSON], digest: str, window: int) -> JSON | None:
     return None
 
 
+def shown(endpoint: str, bodies: Sequence[bytes], heads: Mapping[int, str]) -> dict[str, Any]:
+    """A chain as plain data, the newest record first, with every break in it."""
+    found = faults(bodies, heads)
+    return {"endpoint": endpoint, "ok": not found, "faults": found, "records": [_shown(body) for body in bodies][::-1]}
+
+
+def _shown(body: bytes) -> JSON:
+    try:
+        return read(body)
+    except ValueError as error:
+        return {"unreadable": str(error)}
+
+
 def faults(bodies: Iterable[bytes], heads: Mapping[int, str] | None = None) -> list[str]:
     """Every break in a chain, the oldest record first; `heads` are hashes that runs have told, by number."""
     found, expected, before = [], 1, None

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.durations import duration
 from shared.errors import ConfigurationError
 from shared.events import SOURCE_TYPES
 from shared.filters import Filter

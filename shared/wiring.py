@@ -167,6 +167,7 @@ def build(settings: Settings) -> App:
         intake=intake,
         telemetry=world.telemetry,
         clock=clock,
+        evidence=Deferred(lambda: _evidence(settings)),
     )
     upkeep = _upkeep(store, index, keeping, clock)
     return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep)

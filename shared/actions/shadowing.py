@@ -64,7 +64,7 @@ def _ask(world: Backends, target: Target, key: str, call: LoggedCall, name: str)
     """The challenger's answer; one that does not come is a failure of the challenger."""
     began = time.monotonic()
     try:
-        return world.scoring.post(target.scoring_uri, call.request, key=key, deployment=target.deployment, name=name)
+        return world.scoring.post(target.scoring_uri, call.request, key=key, deployment=target.deployment, shadow=name)
     except Unavailable:
         return Answer(504, b"", time.monotonic() - began)
 

@@ -27,16 +27,16 @@ class Scoring:
         return self._call("GET", url).status
 
     def post(
-        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, name: str | None = None
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, shadow: str | None = None
     ) -> Answer:
-        """Send a scoring request, to one deployment of an endpoint when it is named; `name` is the request's own id."""
+        """Send a scoring request, to one deployment when it is named; `shadow` is the id of one that is replayed."""
         headers = {"Content-Type": "application/json"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         if deployment is not None:
             headers["azureml-model-deployment"] = deployment
-        if name is not None:
-            headers["x-ms-client-request-id"] = name
+        if shadow is not None:
+            headers |= {"x-ms-client-request-id": shadow, "sluice-shadow": "true"}
         return self._call("POST", url, body, headers)
 
     def _call(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:

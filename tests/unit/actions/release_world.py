@@ -284,7 +284,7 @@ class Scoring:
         return 200
 
     def post(
-        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, name: str | None = None
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, shadow: str | None = None
     ) -> Answer:
         self.world.called(f"score {'production' if url == SCORING_URI else 'qa'} {deployment or ''}".strip())
         if url != SCORING_URI:
@@ -300,7 +300,7 @@ class Scoring:
         if answering not in self.world.deployments:
             return Answer(404, b"no such deployment", self.world.seconds)
         told = self.world.production_answer if answering == NEW else self.world.champion_answer
-        status = 500 if name and answering == NEW and self.world.shadow_fails else 200
+        status = 500 if shadow and answering == NEW and self.world.shadow_fails else 200
         return Answer(status, json.dumps(told).encode(), self.world.seconds)
 
 

@@ -492,7 +492,7 @@ def test_every_release_leaves_one_record_that_holds_the_hash_of_the_one_before()
     first, second = [release_evidence.read(body) for body in world.evidence.all("demand-forecast")]
     assert (first["outcome"], second["outcome"]) == ("failed", "promoted")
     assert second["previous_sha256"] == first["sha256"]
-    assert last.result["record"] == {"number": 2, "sha256": second["sha256"]}
+    assert last.result["record"] == {"endpoint": "demand-forecast", "number": 2, "sha256": second["sha256"]}
     assert {name: second[name] for name in ("digest", "tag", "model_version", "gold_version", "azureml_job")} == {
         "digest": DIGEST,
         "tag": "2",
