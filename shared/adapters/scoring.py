@@ -6,6 +6,7 @@ import datetime as dt
 import time
 
 import requests
+import urllib3
 
 from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
@@ -46,7 +47,7 @@ class Scoring:
                 method, url, data=body, headers=headers, timeout=self._patience, stream=True
             ) as answer:
                 content = self._body(answer, url, began)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(f"{url} does not answer: {error}") from error
         if answer.status_code in _BUSY:
             wish = retry_after(answer.headers, dt.datetime.now(dt.UTC))
@@ -55,8 +56,9 @@ class Scoring:
         return Answer(answer.status_code, content, time.perf_counter() - began)
 
     def _body(self, answer: requests.Response, url: str, began: float) -> bytes:
+        """The body; reads what is there, so that one that drips is noticed before it is whole."""
         parts = []
-        for part in answer.iter_content(1 << 16):
+        while part := answer.raw.read1(1 << 16, decode_content=True):
             parts.append(part)
             if time.perf_counter() - began > self._whole:
                 raise Unavailable(f"{url} does not answer: not all of it had come after {self._whole:g} s")
