@@ -53,9 +53,6 @@ def identify(plan: Plan, _: JSON, facts: Facts) -> Verdict:
         return Fail(f"there is no online endpoint {plan.endpoint}: publish the workload first")
     if facts.endpoint.compute != plan.compute:
         return Fail(f"endpoint {plan.endpoint} runs on {facts.endpoint.compute}, this route releases to {plan.compute}")
-    fault = tag_fault(plan, facts)
-    if fault:
-        return Fail(fault)
     deployment = plan.deployment(version)
     evidence: dict[str, Any] = {**known, "deployment": deployment, "scoring_uri": facts.endpoint.scoring_uri}
     evidence["correlation"] = labels.get(CORRELATION_LABEL, "")
@@ -64,6 +61,9 @@ def identify(plan: Plan, _: JSON, facts: Facts) -> Verdict:
     if _stands(plan, facts, deployment):
         evidence["traffic"] = dict(facts.endpoint.traffic)
         return Done(f"deployment {deployment} of this digest already gets all traffic of {plan.endpoint}", evidence)
+    fault = tag_fault(plan, facts)
+    if fault:
+        return Fail(fault, evidence=evidence)
     said = f"{image} holds {name} version {version} of Azure ML job {known['azureml_job']}"
     return _identified(plan, facts, said, evidence)
 
