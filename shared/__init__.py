@@ -4,10 +4,15 @@ An event arrives (`events`), is matched against the routes (`routing`, with `fil
 reads them), is journalled and absorbed into lanes in groups (`intake`).  A lane decides when its generation becomes a
 run (`lanes`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
 (`runs`), asking what was frozen (`requests`); what the backends answer are `observations`, `failures` says what their
-words for an error mean, and `patience` how long their calls may take.  A release is the run that takes an image to
-production: `releases` is the table of its steps, `release_rules` and `release_traffic` judge them over `release_facts`,
-by `release_verdicts`.
-`scoring_log` reads what deployments say of their calls and adds it up by the minute; `scoring_intake` takes it in.
+words for an error mean, and `patience` how long their calls may take.
+
+A release is the run that takes an image to production: `releases` is the table of its steps (`release_steps`), the
+route's own among them (`release_stages`, `release_course`).  They are judged over `release_facts`, by
+`release_verdicts`: QA and the deployment in `release_rules`, traffic in `release_traffic` with `release_shares`,
+waiting and watching in `release_watch` with `release_analysis`, `release_checks`, `release_samples` and
+`release_decisions`, the end in `release_cleaning` with `release_evidence`.  What a challenger serves
+is told by `scoring_log`, which reads what deployments say of their calls and adds it up by the minute;
+`scoring_intake` takes it in.
 
 `control_plane` is the only orchestration: receive, wake, advance (by `run_steps`), sweep; `early_rings` hears what
 backends say of their ends.  It reaches the world through `ports`; the

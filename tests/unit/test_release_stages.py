@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.release_checks import Check
-from shared.release_facts import request_faults
-from shared.release_stages import ALL_AT_ONCE, Stage, stage_faults, stages
+from shared.release_checks import METRICS, Check
+from shared.release_facts import _OPTIONS, Limits, request_faults
+from shared.release_stages import _KEYS, _STEPS, ALL_AT_ONCE, Stage, stage_faults, stages
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CHECK = {"metric": "failure_rate", "most": 0.01}
 
@@ -82,6 +87,26 @@ def test_a_fault_names_the_option(options: dict[str, Any], said: str) -> None:
     assert len(found) == 1
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(found[0])
+
+
+SCHEMA = json.loads((ROOT / "docs" / "routes.schema.json").read_text(encoding="utf-8"))
+
+
+def test_the_schema_for_editors_knows_the_options_of_a_release_and_no_others() -> None:
+    known = SCHEMA["definitions"]
+    assert set(known["release"]["properties"]) == _OPTIONS
+    assert set(known["release"]["properties"]["qa"]["properties"]) == {one.name for one in dataclasses.fields(Limits)}
+    assert set(known["analysis"]["properties"]) == {*_KEYS, "checks"}
+    assert set(known["check"]["properties"]) == {one.name for one in dataclasses.fields(Check)}
+    assert set(known["check"]["properties"]["metric"]["enum"]) == set(METRICS)
+    assert {step["required"][0] for step in known["stage"]["oneOf"]} == set(_STEPS)
+
+
+def test_the_page_of_releases_has_every_option_and_metric() -> None:
+    text = (ROOT / "docs" / "releases.md").read_text(encoding="utf-8")
+    fields = {one.name for of in (Limits, Check) for one in dataclasses.fields(of)}
+    for word in {*_OPTIONS, *_KEYS, *_STEPS, *METRICS, *fields}:
+        assert f"`{word}" in text, f"docs/releases.md does not say what {word} is"
 
 
 def test_the_other_options_are_checked_too() -> None:
