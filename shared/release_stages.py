@@ -163,7 +163,7 @@ def _analysis_faults(name: str, given: Any) -> list[str]:
 
 _STEPS: Mapping[str, Callable[[str, Any], list[str]]] = {
     "approval": _longer_than_nothing,
-    "shadow": _whole(1, 1000),
+    "shadow": _whole(1, 500),  # what they have answered is kept in the run's row
     "weight": _whole(1, 100),
 }
 _BESIDE = {"approval": set[str](), "shadow": {"analysis"}, "weight": {"hold", "analysis"}}

@@ -57,7 +57,7 @@ class Release:
         """
         plan = Plan.of(request)
         progress = progress or releases.begun(self._clock.now())
-        asked = self._asked(plan, request)
+        asked = self._asked(plan, request, progress)
         facts = self._look(plan, progress, asked)
         move = self._advance(plan, progress, facts)
         if move.effect:
@@ -68,13 +68,14 @@ class Release:
     def cancel(self, request: JSON, remote: Remote) -> None:
         """Nothing: a release learns from `request["ending"]` that it is to end, and turns back step by step."""
 
-    def _asked(self, plan: Plan, request: JSON) -> Facts:
+    def _asked(self, plan: Plan, request: JSON, progress: JSON) -> Facts:
         """What people and the control plane want of the release."""
         decisions = tuple(Decision.of(given) for given in request.get("decisions", ()))
         given = request.get("ending")
         if given is None:
             return Facts(decisions=decisions)
-        same = given["kind"] == "superseded" and self._newest(plan) == plan.digest
+        can_turn = given["kind"] == "superseded" and not progress.get("committed")
+        same = can_turn and self._newest(plan) == plan.digest
         return Facts(decisions=decisions, ending=Ending(given["kind"], given["reason"], same))
 
     def _newest(self, plan: Plan) -> str | None:

@@ -20,8 +20,8 @@ from shared.release_steps import Step
 
 JSON = Mapping[str, Any]
 
-_CHAIN = 50
-"""So many records of an endpoint are looked at for a version that goes back."""
+_CHAIN, _NEWEST = 50, 5
+"""So many records of an endpoint are looked at for a version that goes back, and for the release's own."""
 
 _BEFORE = dt.timedelta(hours=1)
 
@@ -38,7 +38,9 @@ class Looks:
         name, version = ((labels or {}).get(release_rules.LABELS[part]) for part in ("model", "model_version"))
         tags = self._world.models.tags(name, version) if name and version else None
         endpoint = self._world.endpoints.endpoint(plan.endpoint)
-        return Facts(labels=labels, model=tags, endpoint=endpoint, tagged=self._tagged(plan), chain=self._chain(plan))
+        return Facts(
+            labels=labels, model=tags, endpoint=endpoint, tagged=self._tagged(plan), chain=self._chain(plan, _CHAIN)
+        )
 
     def group(self, plan: Plan, _: JSON) -> Facts:
         """QA's container group."""
@@ -127,15 +129,15 @@ class Looks:
 
     def records(self, plan: Plan, _: JSON) -> Facts:
         """The newest records of the endpoint's evidence."""
-        return Facts(chain=self._chain(plan))
+        return Facts(chain=self._chain(plan, _NEWEST))
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _tagged(self, plan: Plan) -> str | None:
         return self._world.images.tagged(plan.repository, plan.tag) if plan.tag else None
 
-    def _chain(self, plan: Plan) -> tuple[JSON, ...]:
-        return tuple(release_evidence.read(body) for body in self._world.evidence.newest(plan.endpoint, _CHAIN))
+    def _chain(self, plan: Plan, most: int) -> tuple[JSON, ...]:
+        return tuple(release_evidence.read(body) for body in self._world.evidence.newest(plan.endpoint, most))
 
     def _due(self, stage: Stage, progress: JSON) -> bool:
         state, now = progress.get("analysis"), self._clock.now()

@@ -16,6 +16,7 @@ from shared.errors import NotFound, Unavailable
 from shared.observations import Observation, Status
 from shared.release_backends import Answer, Backends, LoggedCall
 from shared.release_facts import Deployment, Endpoint, Group, Limits, Plan
+from tests.unit.worlds import Crash
 
 DIGEST = "sha256:" + "ab" * 32
 OLD_DIGEST = "sha256:" + "cd" * 32
@@ -106,7 +107,7 @@ class World:
     evidence: MemoryEvidence = dataclasses.field(default_factory=MemoryEvidence)
 
     def called(self, what: str, effect: Callable[[], None] = lambda: None) -> None:
-        """Note a call and do its effect, unless a fault comes before, or after, it."""
+        """Note a call and do its effect, unless a fault comes before, or after, it; or the process dies of it."""
         fault = self.fault(what)
         if fault == "before":
             raise Unavailable(f"{what} did not answer")
@@ -114,11 +115,18 @@ class World:
         effect()
         if fault == "after":
             raise Unavailable(f"the answer of {what} was lost")
+        if fault == "die":
+            raise Crash(what)
 
     @property
     def release(self) -> Release:
         """The action over this world."""
-        backends = Backends(
+        return Release(self.backends, FixedClock(self))
+
+    @property
+    def backends(self) -> Backends:
+        """What a release reaches of this world."""
+        return Backends(
             images=Images(self),
             models=Models(self),
             containers=Containers(self),
@@ -129,7 +137,6 @@ class World:
             served=Served(self),
             evidence=Evidence(self),
         )
-        return Release(backends, FixedClock(self))
 
     def serve(self, deployment: str, count: int, *, status: int = 200, ms: float = 20.0, level: float = 1.0) -> None:
         """Log calls of a deployment, answered now: predictions spread around a level."""
