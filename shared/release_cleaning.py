@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared import release_evidence
+from shared import release_evidence, release_rules
 from shared.release_facts import RUN_TAG, Facts, Plan
 from shared.release_shares import positive
+from shared.release_steps import Step
 from shared.release_verdicts import Act, Effect, Next, Verdict, Wait
 
 JSON = Mapping[str, Any]
@@ -42,6 +43,8 @@ def clean_deployment(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     name = _new(progress)
     found = facts.deployments.get(name)
     if found is None:
+        if release_rules.may_appear(progress, facts, Step.DEPLOY, Step.DEPLOY_WAIT):
+            return Wait(f"deployment {name} was asked for and may still appear")
         return Next(f"deployment {name} is gone")
     if not plan.owns(found):
         return Next(f"deployment {name} is not this release's: it is left alone", note=True)
@@ -51,7 +54,7 @@ def clean_deployment(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
         return Wait(f"endpoint {plan.endpoint} is {facts.endpoint.state}")
     if found.state.lower() == "deleting":
         return Wait(f"deployment {name} is being deleted")
-    return Act(Effect.DELETE_DEPLOYMENT, f"deployment {name} is being deleted")
+    return Act(Effect.DELETE_DEPLOYMENT, f"deployment {name} is being deleted", {"seen": True})
 
 
 def record(plan: Plan, _: JSON, facts: Facts) -> Verdict:

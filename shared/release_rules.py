@@ -134,13 +134,15 @@ def qa_check(plan: Plan, _: JSON, facts: Facts) -> Verdict:
     return Next(f"QA passed: {told(facts.checks.measured)}", evidence, {"passed": plan.digest})
 
 
-def qa_delete(plan: Plan, _: JSON, facts: Facts) -> Verdict:
+def qa_delete(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     """The container group is deleted, if it is this attempt's own."""
     if facts.group is None:
+        if may_appear(progress, facts, Step.QA_CREATE, Step.QA_WAIT):
+            return Wait(f"container group {plan.group} was asked for and may still appear")
         return Next(f"container group {plan.group} is gone")
     if not plan.owns(facts.group):
         return Next(f"container group {plan.group} is not this release's: it is left alone", note=True)
-    return Act(Effect.DELETE_QA, f"container group {plan.group} is being deleted")
+    return Act(Effect.DELETE_QA, f"container group {plan.group} is being deleted", {"seen": True})
 
 
 def deploy(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
@@ -189,6 +191,16 @@ def smoke(_: Plan, progress: JSON, facts: Facts) -> Verdict:
     if facts.checks.faults:
         return Fail(f"deployment {name} differs from what QA saw: {'; '.join(facts.checks.faults)}")
     return Next(f"deployment {name} predicts what QA saw", progress={"stands": name})
+
+
+def may_appear(progress: JSON, facts: Facts, *asking: Step) -> bool:
+    """Whether what is absent may be on its way: the release turned back in a step that was asking for it.
+
+    A call in flight, or one whose answer was lost, may take effect until its deadline has surely passed.
+    """
+    failure = progress.get("failure") or {}
+    unsure = failure.get("at") in asking and not failure.get("refused") and not progress.get("seen")
+    return unsure and facts.waited < _GRACE
 
 
 def hopeless(facts: Facts) -> bool:

@@ -106,7 +106,8 @@ def advance(plan: Plan, progress: JSON, facts: Facts, now: dt.datetime) -> Move:
         return Move({**progress, **verdict.progress, "did": verdict.effect}, Status.ACTIVE, said, verdict.effect)
     evidence = {**progress["evidence"], **verdict.evidence}
     if isinstance(verdict, Fail):
-        failure = {"reason": said, "class": verdict.failure, "stopped": verdict.stopped}
+        failure = {"reason": said, "class": verdict.failure, "stopped": verdict.stopped, "at": step}
+        failure["refused"] = facts.refused is not None
         failed = {**progress, "failure": failure, "evidence": evidence}
         return _enter(plan, failed, Step(progress.get("undo", Step.RECORD)), said, now)
     if isinstance(verdict, Done):
@@ -188,7 +189,7 @@ def _enter(plan: Plan, progress: JSON, step: Step, reason: str, now: dt.datetime
     return Move(moved, Status.ACTIVE, reason, effect)
 
 
-_OF_ONE_STEP = frozenset({"did", "analysis", "replayed", "repeats", "asks"})
+_OF_ONE_STEP = frozenset({"did", "analysis", "replayed", "repeats", "asks", "seen"})
 
 
 def _place(plan: Plan, progress: JSON) -> str:

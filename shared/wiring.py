@@ -299,7 +299,7 @@ def _scoring() -> Any:
 
 
 def _served() -> Any:
-    from shared.adapters.memory import MemoryServedCalls
+    from shared.adapters.memory_releases import MemoryServedCalls
 
     return MemoryServedCalls()
 

@@ -8,6 +8,7 @@ import time
 import requests
 import urllib3
 
+from shared import patience
 from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
 from shared.release_backends import Answer
@@ -21,7 +22,7 @@ class Scoring:
     """Calls a scoring service; an answer of any status is an answer."""
 
     def __init__(self, *, silence: float = _SILENCE, whole: float = _WHOLE) -> None:
-        self._patience, self._whole = (min(_CONNECT, silence), silence), whole
+        self._silence, self._whole = silence, whole
 
     def get(self, url: str) -> int:
         """The status of a GET."""
@@ -41,12 +42,11 @@ class Scoring:
         return self._call("POST", url, body, headers)
 
     def _call(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        began = time.perf_counter()
+        began, whole = time.perf_counter(), patience.left(self._whole)
+        limits = (min(_CONNECT, whole), min(self._silence, whole))
         try:
-            with requests.request(
-                method, url, data=body, headers=headers, timeout=self._patience, stream=True
-            ) as answer:
-                content = self._body(answer, url, began)
+            with requests.request(method, url, data=body, headers=headers, timeout=limits, stream=True) as answer:
+                content = _body(answer, url, began + whole)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(f"{url} does not answer: {error}") from error
         if answer.status_code in _BUSY:
@@ -55,11 +55,12 @@ class Scoring:
             raise Unavailable(said, retry_after=wish)
         return Answer(answer.status_code, content, time.perf_counter() - began)
 
-    def _body(self, answer: requests.Response, url: str, began: float) -> bytes:
-        """The body; reads what is there, so that one that drips is noticed before it is whole."""
-        parts = []
-        while part := answer.raw.read1(1 << 16, decode_content=True):
-            parts.append(part)
-            if time.perf_counter() - began > self._whole:
-                raise Unavailable(f"{url} does not answer: not all of it had come after {self._whole:g} s")
-        return b"".join(parts)
+
+def _body(answer: requests.Response, url: str, until: float) -> bytes:
+    """The body; reads what is there, so that one that drips is noticed before it is whole."""
+    parts = []
+    while part := answer.raw.read1(1 << 16, decode_content=True):
+        parts.append(part)
+        if time.perf_counter() > until:
+            raise Unavailable(f"{url} does not answer: not all of it had come in time")
+    return b"".join(parts)

@@ -82,7 +82,7 @@ class Drip(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.parametrize(("path", "said"), [("silent", "Read timed out"), ("drip", "not all of it had come after")])
+@pytest.mark.parametrize(("path", "said"), [("silent", "Read timed out"), ("drip", "not all of it had come in time")])
 def test_a_service_that_hangs_is_no_answer_whether_it_is_silent_or_drips(path: str, said: str) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drip) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

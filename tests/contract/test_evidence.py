@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from shared.adapters.azure_store import open_evidence, open_store
-from shared.adapters.memory import MemoryEvidence, SystemClock
+from shared.adapters.memory import SystemClock
+from shared.adapters.memory_releases import MemoryEvidence
 from shared.release_backends import EvidenceChain
 from shared.settings import Storage
 from tests.azurites import Azurite

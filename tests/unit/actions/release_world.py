@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.actions.release import Release
-from shared.adapters.memory import MemoryEvidence, MemoryServedCalls
+from shared.adapters.memory_releases import MemoryEvidence, MemoryServedCalls
 from shared.errors import NotFound, Unavailable
 from shared.observations import Observation, Status
 from shared.release_backends import Answer, Backends, LoggedCall

@@ -9,7 +9,7 @@ import pytest
 
 from shared import release_evidence
 from shared.actions.release import Release
-from shared.adapters.memory import MemoryServedCalls
+from shared.adapters.memory_releases import MemoryServedCalls
 from shared.phases import Phase
 from shared.release_samples import Sample
 from shared.routing import Route

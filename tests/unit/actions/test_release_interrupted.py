@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared import release_evidence
 from shared.errors import Refused
 from shared.observations import Observation, Status
-from shared.release_facts import Deployment
+from shared.release_facts import Deployment, Group, Plan
 from tests.unit.actions.release_world import (
     DIGEST,
     GROUP,
@@ -72,6 +72,29 @@ def test_a_release_that_is_to_end_turns_back_and_leaves_nothing_behind(step: str
     last = finish(world, progressive(ending=SUPERSEDED), progress)
     assert last.status is Status.CANCELLED
     assert_matches(last, f"{step}: superseded by generation 5")
+    assert_untouched(world)
+
+
+@pytest.mark.parametrize(("step", "call"), [("qa_create", "create"), ("deploy", "deploy ")])
+def test_what_was_asked_for_when_the_release_turned_back_is_looked_for_until_it_cannot_appear_any_more(
+    step: str, call: str
+) -> None:
+    world = World(newest="sha256:" + "ee" * 32)
+    progress = steps_until(world, request(), step)
+    world.fault = lambda what: "before" if what.startswith(call) else None
+    progress = dict(world.release.observe(request(), world.release.start(request()), progress).progress or {})
+    world.fault = lambda _: None
+    asked = request(ending=SUPERSEDED)
+    for _ in range(3):  # nothing is to be seen yet
+        progress = dict(world.release.observe(asked, world.release.start(asked), progress).progress or {})
+        world.now += dt.timedelta(seconds=10)
+    tags = Plan.of(asked).tags({"evidence": {"correlation": "c"}})
+    if step == "deploy":
+        world.deployments[NEW] = Deployment("Succeeded", tags)
+    else:
+        world.groups[GROUP] = Group("Running", tags, "http://late")
+    last = finish(world, asked, progress)
+    assert last.status is Status.CANCELLED
     assert_untouched(world)
 
 
