@@ -15,7 +15,7 @@ from typing import Any
 from shared import release_cleaning, release_evidence, release_facts, release_rules, release_traffic, releases
 from shared.actions.release_looks import LOOKS, Looks
 from shared.errors import Refused, Unavailable
-from shared.observations import Observation, Remote
+from shared.observations import Observation, Remote, Status
 from shared.ports import Clock
 from shared.release_backends import Backends
 from shared.release_decisions import Decision
@@ -53,15 +53,22 @@ class Release:
         """Take the next step of the release.
 
         `request` may hold beside what was frozen: `decisions` (a list of `verdict`, `by`, `at`, `note`) and `ending`
-        (`kind` and `reason`), when people have decided something or the run is to end.
+        (`kind` and `reason`), when people have decided something or the run is to end.  Raises Unavailable while a
+        backend does not answer and the step's time is not over.
         """
-        plan = Plan.of(request)
+        plan, known = Plan.of(request), progress
         progress = progress or releases.begun(self._clock.now())
         asked = self._asked(plan, request, progress)
-        facts = self._look(plan, progress, asked)
-        move = self._advance(plan, progress, facts)
-        if move.effect:
-            move = self._tried(move, plan, progress, facts, asked)
+        try:
+            facts = self._look(plan, progress, asked)
+            move = self._advance(plan, progress, facts)
+            if move.effect:
+                move = self._tried(move, plan, progress, facts, asked)
+        except Unavailable as error:
+            facts = dataclasses.replace(asked, unreachable=str(error))
+            move = self._advance(plan, progress, facts)
+            if move.status is Status.ACTIVE and move.progress == known:
+                raise  # nothing has changed: the run tells it, and asks again when the backend wishes
         correlation = (facts.labels or {}).get(release_rules.CORRELATION_LABEL)
         return Observation(move.status, move.reason, move.failure, move.progress, move.result, correlation)
 
@@ -89,8 +96,6 @@ class Release:
             seen = LOOKS[Step(progress["step"])](self._looks, plan, progress)
         except Refused as error:
             return dataclasses.replace(asked, refused=str(error))
-        except Unavailable as error:
-            return dataclasses.replace(asked, unreachable=str(error))
         return dataclasses.replace(seen, decisions=asked.decisions, ending=asked.ending)
 
     def _advance(self, plan: Plan, progress: JSON, facts: Facts) -> Move:
@@ -103,8 +108,6 @@ class Release:
             self._do(move.effect, plan, progress, facts)
         except Refused as error:
             return self._advance(plan, progress, dataclasses.replace(asked, refused=str(error)))
-        except Unavailable as error:
-            return self._advance(plan, progress, dataclasses.replace(asked, unreachable=str(error)))
         return move
 
     def _do(self, effect: Effect, plan: Plan, progress: JSON, facts: Facts) -> None:

@@ -146,12 +146,20 @@ class World:
             call = LoggedCall(at, b'{"series": {}}', status, ms, spread if status == 200 else ())
             self.served.add("demand-forecast", deployment, call)
 
+    def observe(self, asked: Mapping[str, Any], progress: Mapping[str, Any]) -> Observation:
+        """The next observation; a backend that does not answer is one that changes nothing."""
+        try:
+            return self.release.observe(asked, self.release.start(asked), progress)
+        except Unavailable as error:
+            return Observation(Status.ACTIVE, str(error), progress=progress)
+
     def run(self, asked: Mapping[str, Any] | None = None, steps: int = 400) -> list[Observation]:
         """Observe until the end, saving the progress each time; a minute passes whenever nothing has changed."""
         asked = asked or request()
-        remote, progress, seen = self.release.start(asked), {}, []
+        progress: Mapping[str, Any] = {}
+        seen: list[Observation] = []
         for _ in range(steps):
-            seen.append(self.release.observe(asked, remote, progress))
+            seen.append(self.observe(asked, progress))
             if seen[-1].status is not Status.ACTIVE:
                 return seen
             if seen[-1].progress == progress:
@@ -349,7 +357,7 @@ def steps_until(world: World, asked: dict[str, object], step: str) -> dict[str, 
     for _ in range(500):
         if progress.get("step") == step:
             return progress
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+        seen = world.observe(asked, progress)
         assert seen.status is Status.ACTIVE, seen.reason
         if seen.progress == progress:
             world.now += dt.timedelta(seconds=30)
@@ -360,7 +368,7 @@ def steps_until(world: World, asked: dict[str, object], step: str) -> dict[str, 
 def finish(world: World, asked: dict[str, object], progress: dict[str, object]) -> Observation:
     """The last observation of a release that goes on from a progress."""
     for _ in range(3000):
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+        seen = world.observe(asked, progress)
         if seen.status is not Status.ACTIVE:
             return seen
         world.now += dt.timedelta(seconds=30)

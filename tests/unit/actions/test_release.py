@@ -182,7 +182,7 @@ def test_a_container_that_crashes_fails_at_once_with_the_end_of_its_log() -> Non
     asked = request()
     progress = steps_until(world, asked, "qa_wait")
     world.groups[GROUP] = dataclasses.replace(world.groups[GROUP], state="Terminated", detail="with exit code 1")
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert_matches(seen, "the container terminated with exit code 1; its log ends: the end of the log")
 
 
@@ -211,10 +211,10 @@ def test_an_endpoint_that_is_being_changed_is_waited_for() -> None:
     world = World(endpoint_state="Updating")
     asked = request()
     progress = steps_until(world, asked, "deploy")
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert (seen.status, seen.progress) == (Status.ACTIVE, progress)
     world.endpoint_state = "Succeeded"
-    assert world.release.observe(asked, world.release.start(asked), progress).progress != progress
+    assert world.observe(asked, progress).progress != progress
 
 
 def test_traffic_that_somebody_else_changes_is_left_alone() -> None:

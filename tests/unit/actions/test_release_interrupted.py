@@ -82,11 +82,11 @@ def test_what_was_asked_for_when_the_release_turned_back_is_looked_for_until_it_
     world = World(newest="sha256:" + "ee" * 32)
     progress = steps_until(world, request(), step)
     world.fault = lambda what: "before" if what.startswith(call) else None
-    progress = dict(world.release.observe(request(), world.release.start(request()), progress).progress or {})
+    progress = dict(world.observe(request(), progress).progress or {})
     world.fault = lambda _: None
     asked = request(ending=SUPERSEDED)
     for _ in range(3):  # nothing is to be seen yet
-        progress = dict(world.release.observe(asked, world.release.start(asked), progress).progress or {})
+        progress = dict(world.observe(asked, progress).progress or {})
         world.now += dt.timedelta(seconds=10)
     tags = Plan.of(asked).tags({"evidence": {"correlation": "c"}})
     if step == "deploy":
@@ -103,7 +103,7 @@ def test_a_release_is_not_superseded_by_its_own_image() -> None:
     world.serve(OLD, 30)
     progress = walked(world, "hold")
     asked = progressive(ending=SUPERSEDED)
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert seen.status is Status.ACTIVE
     assert seen.progress["step"] == "hold"
 
@@ -121,7 +121,7 @@ def test_a_release_that_bakes_says_why_it_goes_on() -> None:
     world = World(newest="sha256:" + "ee" * 32)
     progress = steps_until(world, request(steps=[{"weight": 100, "hold": "5m"}]), "hold")
     asked = request(steps=[{"weight": 100, "hold": "5m"}], ending=SUPERSEDED)
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert_matches(seen, "superseded by generation 5, but it goes on: it is past its point of no return")
 
 
@@ -130,7 +130,7 @@ def walked(world: World, step: str) -> dict[str, Any]:
     progress: dict[str, Any] = {}
     while progress.get("step") != step:
         asked = approved(world)
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+        seen = world.observe(asked, progress)
         assert seen.status is Status.ACTIVE, seen.reason
         if seen.progress == progress:
             world.now += dt.timedelta(seconds=30)
@@ -173,7 +173,7 @@ def test_production_always_has_a_standing_deployment_that_qa_has_passed(
             if world.traffic.get(NEW):
                 world.serve(NEW, 4, status=500 if "bad" in world.mood else 200, level=9 if "odd" in world.mood else 1)
         asked = request(steps=steps, more={**CHECKS, "tag": "2"}, **extra)
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+        seen = world.observe(asked, progress)
         assert sum(world.traffic.values()) == 100
         assert all(world.deployments[name].state == "Succeeded" for name in world.traffic), world.deployments
         if seen.status is not Status.ACTIVE:

@@ -40,7 +40,7 @@ def said(world: World, verdict: str, by: str = "ann", note: str = "") -> dict[st
 
 
 def one(world: World, asked: dict[str, Any], progress: Any) -> Observation:
-    return world.release.observe(asked, world.release.start(asked), progress)
+    return world.observe(asked, progress)
 
 
 def watched(
