@@ -12,12 +12,14 @@ import requests
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import KubernetesOnlineEndpoint
 from azure.core.exceptions import HttpResponseError
+from azure.identity import ManagedIdentityCredential
 
-from localcloud.cloud import Cloud
+from demand_forecasting.publish_azureml import connect
+from localcloud.cloud import RESOURCE_GROUP, SUBSCRIPTION, WORKSPACE, Cloud
 from tests.azurites import Azurite
 from tests.localcloud.machine_learning import new_cloud, services
 from tests.localcloud.running import eventually
-from tests.localcloud.test_azure_ml import deploy, score, workspace
+from tests.localcloud.test_azure_ml import deploy, score
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterato
 
 @pytest.fixture(scope="module")
 def ml(cloud: Cloud) -> MLClient:
-    client = workspace(cloud)
+    manager = cloud.url("arm")
+    client = connect(ManagedIdentityCredential(), SUBSCRIPTION, RESOURCE_GROUP, WORKSPACE, resource_manager=manager)
     client.online_endpoints.begin_create_or_update(
         KubernetesOnlineEndpoint(name="faulty", compute="aks-prod", auth_mode="key")
     ).result()
