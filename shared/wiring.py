@@ -204,7 +204,6 @@ def build_scoring_intake(settings: Settings) -> ScoringIntake:
 
 def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
     lake, models = Deferred(lambda: _lake(settings)), Deferred(lambda: _azure_ml(settings).models)
-    evidence = Deferred(lambda: _evidence(settings))
     return {
         "databricks_job": DatabricksJob(Deferred(lambda: _databricks(settings)), lake, clock),
         "azureml_pipeline": AzureMLPipeline(Deferred(lambda: _azure_ml(settings).jobs), models, clock),
@@ -217,8 +216,8 @@ def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
                 scoring=Deferred(_scoring),
                 lake=lake,
                 golden=_golden,
-                served=Deferred(_served),
-                evidence=evidence,
+                served=Deferred(lambda: _served(settings)),
+                evidence=Deferred(lambda: _evidence(settings)),
             ),
             clock,
         ),
@@ -260,17 +259,8 @@ def _azure_ml(settings: Settings) -> Any:
         settings.resource_group,
         settings.workspace,
         resource_manager=settings.manager,
-        variables=deployment_variables(settings),
+        variables=settings.for_deployments(),
     )
-
-
-def deployment_variables(settings: Settings) -> Mapping[str, str]:
-    """What every deployment is told: where its scoring log goes."""
-    hub = settings.scoring_hub
-    if hub is None:
-        return {}
-    place = {"SCORING_HUB_CONNECTION": hub.connection, "SCORING_HUB_NAMESPACE": hub.namespace}
-    return {"SCORING_HUB": hub.name} | {name: value for name, value in place.items() if value}
 
 
 def _containers(settings: Settings) -> Any:
@@ -298,10 +288,10 @@ def _scoring() -> Any:
     return Scoring()
 
 
-def _served() -> Any:
-    from shared.adapters.memory_releases import MemoryServedCalls
+def _served(settings: Settings) -> Any:
+    from shared.adapters.logged_calls import open_calls
 
-    return MemoryServedCalls()
+    return open_calls(settings, _credential)
 
 
 def _evidence(settings: Settings) -> Any:

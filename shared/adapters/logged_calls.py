@@ -6,15 +6,27 @@ import datetime as dt
 import functools
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from shared.release_backends import LoggedCall
+from shared.adapters.azure_store import open_scoring_log
+from shared.adapters.memory_releases import MemoryServedCalls
+from shared.adapters.scoring_blobs import open_archive
+from shared.release_backends import LoggedCall, ServedCalls
 from shared.release_checks import Served
 from shared.release_samples import relative
+from shared.settings import Settings
 
 _MINUTE = dt.timedelta(minutes=1)
 _READS = 20
+
+
+def open_calls(settings: Settings, credential: Callable[[], Any]) -> ServedCalls:
+    """The scoring log of these settings; without one there is nothing, and so nothing is conclusive."""
+    if settings.scoring_hub is None:
+        return MemoryServedCalls()
+    archive = open_archive(settings.lake, settings.scoring_hub.name, credential)
+    return LoggedCalls(open_scoring_log(settings.store, credential), archive)
 
 
 class Minutes(Protocol):
