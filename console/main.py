@@ -100,6 +100,12 @@ def _replay(given: argparse.Namespace) -> int:
     return 0
 
 
+def _evidence(given: argparse.Namespace) -> int:
+    answer = questions.evidence(given.name, given.endpoint)
+    _show(given, answer, "evidence")
+    return 0 if answer["ok"] else 1
+
+
 def _command(given: argparse.Namespace) -> int:
     what = "force_new" if getattr(given, "force_new", False) else given.what
     _show(given, questions.command(given.name, what, given.run_id, given.by, given.note), "said")
@@ -147,6 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     command("runs", _runs, "Every run, the newest first.")
     command("lanes", _lanes, "Every lane and what it is collecting.")
     explain = command("explain", _explain, "From an event to all that came of it, and back to what it came from.")
+    evidence = command("evidence", _evidence, "What every release of an endpoint has shown, in an unbroken chain.")
+    evidence.add_argument("endpoint", metavar="ENDPOINT", help="the online endpoint's name")
     replay = command("replay", _replay, "Put a journalled event through again; what it has started is joined.")
     for one in (explain, replay):
         one.add_argument("event", metavar="EVENT", help="the event's id, as `sluice events` shows it")

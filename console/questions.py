@@ -60,6 +60,12 @@ def explain(name: str | None, event: str) -> Row:
         return dict(operations.explain(event))
 
 
+def evidence(name: str | None, endpoint: str) -> Row:
+    """The evidence of an endpoint's releases."""
+    with _operations(name, "sluice runs") as operations:
+        return dict(operations.evidence(endpoint))
+
+
 def replay(name: str | None, event: str) -> Row:
     """What putting an event through again did."""
     with _operations(name) as operations:

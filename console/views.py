@@ -32,9 +32,15 @@ _COLOURS = {
     "cancelled": "yellow",
     "rejected": "red",
     "failed": "red",
+    "promoted": "green",
+    "success": "green",
+    "rolled back": "red",
+    "failure": "red",
+    "stopped": "yellow",
+    "inconclusive": "yellow",
 }
 _WIDE = 1000
-_HIDDEN = ("seconds", "notes", "qa", "traffic")
+_HIDDEN = ("seconds", "notes", "qa", "traffic", "gates", "approvals")
 """Results that are too long for a tree; `--json` has them."""
 
 
@@ -146,6 +152,43 @@ def explain(answer: Row) -> None:
 def said(answer: Row) -> None:
     """What a command did, in its own words."""
     console().print(answer["said"], markup=False)
+
+
+def evidence(answer: Row) -> None:
+    """Every record of an endpoint, the newest first, with what was measured and who decided; and every break."""
+    out = console()
+    verdict = Text("whole", "bold green") if answer["ok"] else Text("broken", "bold red")
+    out.print(Text(f"The evidence of {answer['endpoint']}, {len(answer['records'])} record(s):", "bold"), verdict)
+    for fault in answer["faults"]:
+        out.print(Text(f"  {fault}", "red"))
+    for record in answer["records"]:
+        out.print(_record(record))
+
+
+def _record(record: Row) -> Tree:
+    if "unreadable" in record:
+        return Tree(Text(f"unreadable: {record['unreadable']}", "red"))
+    what = f"{record.get('model', '?')} version {record.get('model_version', '?')}"
+    tree = Tree(Text.assemble((f"{record['number']}  ", "bold"), _phase(record["outcome"]), f"  {what}"))
+    tree.add(Text.assemble(_time(record["ended"]), f"  run {record['run']}, {record['digest']}"))
+    if record["reason"]:
+        tree.add(Text(str(record["reason"])))
+    known = (("Azure ML job", "azureml_job"), ("data version", "gold_version"), ("hash", "sha256"))
+    said = "  ".join(f"{name} {record[key]}" for name, key in known if record.get(key))
+    tree.add(Text(said, "bright_black"))
+    if record.get("qa"):
+        tree.add(Text("QA  " + "  ".join(f"{name} {_short(value)}" for name, value in record["qa"].items())))
+    for gate in record.get("gates", ()):
+        branch = tree.add(Text.assemble(f"{gate['step']}  ", _phase(gate["outcome"])))
+        for check in gate["checks"]:
+            dry = ", dry run" if check["dry_run"] else ""
+            value = "unknown" if check["value"] is None else f"{check['value']:g}"
+            measured = f"{check['metric']} {value} of at most {check['most']:g}, {check['samples']} calls{dry}: "
+            branch.add(Text.assemble(measured, _phase(check["outcome"])))
+    for one in record.get("approvals", ()):
+        word = "approved" if one["verdict"] == "approve" else "rejected"
+        tree.add(Text(f"{one['step']} {word} by {one['by']}" + (f": {one['note']}" if one["note"] else "")))
+    return tree
 
 
 def replay(answer: Row) -> None:

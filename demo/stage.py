@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from demo import rules
 from demo.report import StepFailed
 from localcloud.cloud import ROOT, Cloud
 
@@ -41,10 +42,12 @@ class Stage:
         """Start a cloud that knows nothing.  Raises StepFailed with what it said."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "localcloud", "up", "--name", self.name, "--fresh"]
+        routes = rules.write(ROOT / ".local" / f"{self.name}-routes.yaml")
+        env = os.environ | {"SLUICE_ROUTES": str(routes)}
         with self._log.open("wb") as log:
             # A session of its own, so that Ctrl-C reaches us alone and we end it in order.
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         deadline = time.monotonic() + UP_WITHIN
         while b"is up." not in self._log.read_bytes():

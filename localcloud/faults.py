@@ -4,7 +4,9 @@ A rule is a JSON object.  For requests: `method` and `path` (a regular expressio
 what has arrived takes effect), `status` with `retry_after` or any `headers`, or `lose_response` (the effect happens,
 the answer does not arrive) say what happens.  For Event Grid's deliveries: `delivery` is `duplicate`, `late` (with
 `delay`), `reorder`, `lose_response` or `drop` (the attempt never arrives), and `match` is a regular expression over
-"<event type> <subject>".
+"<event type> <subject>".  For work that goes on after the answer: `operation` is `deployment`, `traffic` or `score`,
+`match` is a regular expression over its name ("<endpoint>/<deployment>", for `traffic` "<endpoint>"), `delay` keeps it
+from ending for so long, `status` lets it fail.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 from aiohttp import web
 
 _SMALL = 1_000_000
+OPERATIONS = frozenset({"deployment", "traffic", "score"})
 DELIVERIES = frozenset({"duplicate", "late", "reorder", "lose_response", "drop"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +37,7 @@ class Rule:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     lose_response: bool = False
     delivery: str = ""
+    operation: str = ""
     match: str = ""
     count: int = 1
 
@@ -48,12 +52,19 @@ class Rule:
         rule = cls(**body)
         if rule.delivery and rule.delivery not in DELIVERIES:
             raise ValueError(f"delivery {rule.delivery!r} is none of {', '.join(sorted(DELIVERIES))}")
+        if rule.operation and rule.operation not in OPERATIONS:
+            raise ValueError(f"operation {rule.operation!r} is none of {', '.join(sorted(OPERATIONS))}")
         re.compile(rule.path), re.compile(rule.match)
         return rule
 
     def hits(self, method: str, path: str) -> bool:
         """Whether this rule is about such a request."""
-        return not self.delivery and self.method.upper() in {"", method} and re.search(self.path, path) is not None
+        return (
+            not self.delivery
+            and not self.operation
+            and self.method.upper() in {"", method}
+            and re.search(self.path, path) is not None
+        )
 
     def answer(self) -> web.Response:
         """The failure that the caller sees instead of the service's answer."""
@@ -86,6 +97,13 @@ class Faults:
         """The first rule about a delivery of such an event, used up by one."""
         text = f"{event_type} {subject}"
         return self._take(lambda rule: bool(rule.delivery) and re.search(rule.match, text) is not None)
+
+    async def work(self, operation: str, name: str) -> Rule | None:
+        """What goes wrong with such work on this name, after its delay; used up by one."""
+        rule = self._take(lambda rule: rule.operation == operation and re.search(rule.match, name) is not None)
+        if rule is not None:
+            await asyncio.sleep(rule.delay)
+        return rule if rule is not None and rule.status else None
 
     def _take(self, fits: Callable[[Rule], bool]) -> Rule | None:
         for position, rule in enumerate(self._rules):

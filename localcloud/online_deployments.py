@@ -12,6 +12,7 @@ from localcloud.containers import Container, ContainerFailed, Containers
 from localcloud.documents import Document, Documents
 from localcloud.environments import EnvironmentFailed
 from localcloud.event_grid import EventGrid
+from localcloud.faults import Faults
 
 READY_WITHIN = 90.0
 """Seconds that a container has until its readiness route must have answered."""
@@ -40,8 +41,11 @@ class OnlineDeployments:
 
     assets: Assets
 
-    def __init__(self, cloud: Cloud, containers: Containers, grid: EventGrid, operations: arm.Operations) -> None:
+    def __init__(
+        self, cloud: Cloud, containers: Containers, grid: EventGrid, operations: arm.Operations, faults: Faults
+    ) -> None:
         self._cloud = cloud
+        self._faults = faults
         self._containers = containers
         self._grid = grid
         self._operations = operations
@@ -112,11 +116,14 @@ class OnlineDeployments:
         return image, {"scoring": scoring["path"], "readiness": readiness["path"]}
 
     async def _deploy(self, key: str, generation: int, *, announce: bool) -> None:
+        fault = await self._faults.work("deployment", key)
         known = self._documents.get(key)
         if known is None or known["generation"] != generation:
             return
         container: Container | None = None
         try:
+            if fault is not None:
+                raise ContainerFailed(f"fault rule: status {fault.status}")
             image = await self._containers.image(known["image"])
             environment = known["body"]["properties"].get("environmentVariables") or {}
             container = await self._containers.run(key.replace("/", "-"), image, environment)

@@ -14,6 +14,7 @@ from localcloud.cloud import LOCATION, WORKSPACE_ID, Cloud, now
 from localcloud.containers import Containers
 from localcloud.documents import Document, Documents
 from localcloud.event_grid import EventGrid
+from localcloud.faults import Faults
 from localcloud.online_deployments import Assets, OnlineDeployments
 from localcloud.online_ingress import Ingress
 
@@ -23,12 +24,15 @@ _ENDPOINTS = f"{WORKSPACE_ID}/onlineEndpoints"
 class OnlineEndpoints:
     """The online endpoints of the workspace; their deployments are started again when the local cloud is."""
 
-    def __init__(self, cloud: Cloud, containers: Containers, grid: EventGrid) -> None:
+    def __init__(
+        self, cloud: Cloud, containers: Containers, grid: EventGrid, faults: Faults, scoring_faults: Faults
+    ) -> None:
         self._cloud = cloud
+        self._faults = faults
         self._endpoints = Documents(cloud.home / "online_endpoints" / "endpoints")
         self._operations = arm.Operations(cloud, "Microsoft.MachineLearningServices.Endpoints")
-        self._deployments = OnlineDeployments(cloud, containers, grid, self._operations)
-        self._ingress = Ingress(cloud, self)
+        self._deployments = OnlineDeployments(cloud, containers, grid, self._operations, faults)
+        self._ingress = Ingress(cloud, self, scoring_faults)
 
     def attach(self, assets: Assets) -> None:
         """Use the workspace's `assets` to find what a deployment refers to."""
@@ -56,7 +60,10 @@ class OnlineEndpoints:
         return self._ingress.routes()
 
     async def start(self) -> None:
-        """Start the deployments that were there when the services ended."""
+        """Start the deployments that were there, and end the updates that were under way, when the services ended."""
+        for name, known in self._endpoints.items():
+            if _changing(known):
+                self._operations.resume(known["operation"], self._settle(name))
         await self._deployments.start()
 
     async def close(self) -> None:
@@ -93,17 +100,39 @@ class OnlineEndpoints:
         traffic = properties.get("traffic") or {}
         self._check_traffic(name, traffic)
         known = self._endpoints.get(name)
+        if known is not None and _changing(known):
+            raise arm.fault(409, "Conflict", f"The endpoint {name} is in the state {known['state']}: try again later.")
         keys = known["keys"] if known else {role: secrets.token_urlsafe(24) for role in ("primaryKey", "secondaryKey")}
         identity = known["principal"] if known else str(uuid.uuid4())
-        before = self.traffic(name)
-        document = {"body": body, "keys": keys, "principal": identity, "created": known["created"] if known else now()}
+        document = {
+            "body": body | {"properties": properties | {"traffic": self.traffic(name)}},
+            "keys": keys,
+            "principal": identity,
+            "created": known["created"] if known else now(),
+            "state": "Updating" if known else "Creating",
+            "wanted": traffic,
+        }
         self._endpoints.put(name, document)
         if known is None:
             self._cloud.record("azure_ml", "endpoint", endpoint=name)
+        operation, headers = self._operations.begin(self._settle(name))
+        self._endpoints.put(name, document | {"operation": operation})
+        return web.json_response(self._view(name), status=200 if known else 201, headers=headers)
+
+    async def _settle(self, name: str) -> None:
+        """Give the endpoint the traffic map that it was asked to have, or fail and leave it as it is."""
+        fault = await self._faults.work("traffic", name)
+        known = self._endpoints.get(name)
+        if known is None:
+            return
+        if fault is not None:
+            self._endpoints.put(name, known | {"state": "Failed"})
+            raise arm.Failed("InternalServerError", f"fault rule: status {fault.status}")
+        before, traffic = self.traffic(name), known["wanted"]
+        properties = known["body"]["properties"] | {"traffic": traffic}
+        self._endpoints.put(name, known | {"state": "Succeeded", "body": known["body"] | {"properties": properties}})
         if traffic != before:
             self._cloud.record("azure_ml", "traffic", endpoint=name, traffic=traffic)
-        _, headers = self._operations.begin(_nothing())
-        return web.json_response(self._view(name), status=200 if known else 201, headers=headers)
 
     def _check_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:
         for deployment in traffic:
@@ -142,7 +171,7 @@ class OnlineEndpoints:
         assert known is not None
         body, url = known["body"], f"{self._cloud.url('scoring')}/api/v1/endpoint/{name}"
         properties: dict[str, Any] = body["properties"] | {
-            "provisioningState": "Succeeded",
+            "provisioningState": known.get("state", "Succeeded"),
             "scoringUri": f"{url}/score",
             "swaggerUri": f"{url}/swagger.json",
             "traffic": self.traffic(name),
@@ -208,6 +237,10 @@ class OnlineEndpoints:
         if self._deployments.get(endpoint, deployment) is None:
             raise arm.missing("online deployment", f"{endpoint}/{deployment}")
         return endpoint, deployment
+
+
+def _changing(known: Document) -> bool:
+    return known.get("state") in ("Creating", "Updating")
 
 
 async def _nothing() -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from localcloud.cloud import Cloud
+from localcloud.faults import Faults
 
 CHOSEN = "azureml-model-deployment"
 _DROPPED = frozenset({"host", "authorization", "content-length", "transfer-encoding", "connection", CHOSEN})
@@ -47,8 +48,9 @@ class SmoothWeights:
 class Ingress:
     """`POST /api/v1/endpoint/<name>/score` on the scoring port."""
 
-    def __init__(self, cloud: Cloud, backend: Backend) -> None:
+    def __init__(self, cloud: Cloud, backend: Backend, faults: Faults) -> None:
         self._cloud = cloud
+        self._faults = faults
         self._backend = backend
         self._weights: dict[str, SmoothWeights] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -76,6 +78,9 @@ class Ingress:
         target = self._backend.target(endpoint, deployment)
         if target is None:
             return self._refuse(404, endpoint, deployment, f"the endpoint {endpoint} has no deployment {deployment}")
+        fault = await self._faults.work("score", f"{endpoint}/{deployment}")
+        if fault is not None:
+            return self._refuse(fault.status, endpoint, deployment, f"fault rule: status {fault.status}")
         return await self._pass_on(request, endpoint, deployment, target)
 
     def _choose(self, endpoint: str) -> str | None:

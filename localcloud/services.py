@@ -68,7 +68,7 @@ class Services:
         environments = Environments(cloud.root / ".envs")
         registry = Registry(cloud, grid)
         containers = Containers(cloud, registry, environments, self._processes)
-        endpoints = OnlineEndpoints(cloud, containers, grid)
+        endpoints = OnlineEndpoints(cloud, containers, grid, self._faults["arm"], self._faults["scoring"])
         machine_learning = AzureML(cloud, environments, self._processes, grid, endpoints)
         instances = ContainerInstances(cloud, containers)
         build = RegistryBuild(cloud, registry, environments)

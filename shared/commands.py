@@ -122,7 +122,7 @@ class Commands:
         new = "force a new run of its set instead"
         if run.phase not in (Phase.FAILED, Phase.CANCELLED):
             return f"is {run.phase}: only what has failed or was cancelled is tried again; {new}"
-        if run.phase is Phase.CANCELLED and run.ending and run.ending.kind is EndingKind.SUPERSEDED:
+        if run.ending and run.ending.kind is EndingKind.SUPERSEDED:
             return f"was superseded, and its set has joined the next one; {new}"
         return "" if run.request else f"ended before its request was frozen; {new}"
 

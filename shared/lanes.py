@@ -132,10 +132,9 @@ def freed(lane: Lane, run: Run, *, carries: bool = True) -> Lane:
     )
     if run.phase is Phase.SKIPPED and lane.fired == run.generation:
         return dataclasses.replace(ended, fired=None)
-    if run.phase is Phase.FAILED:
-        return dataclasses.replace(ended, failed=(*ended.failed, run.generation)[-_MOST_FAILED:])
     if run.phase is Phase.SUCCEEDED or run.ending is None or run.ending.kind is not EndingKind.SUPERSEDED:
-        return ended
+        failed = (*ended.failed, run.generation)[-_MOST_FAILED:] if run.phase is Phase.FAILED else ended.failed
+        return dataclasses.replace(ended, failed=failed)
     carried = tuple(dict.fromkeys((*lane.carried, *run.carries, run.generation))) if carries else lane.carried
     return dataclasses.replace(ended, carried=carried, superseded=lane.superseded + 1)
 

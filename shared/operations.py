@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shared import release_evidence
 from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
@@ -14,6 +15,7 @@ from shared.history import History
 from shared.intake import Outcome
 from shared.intake_loop import IntakeLoop
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
+from shared.release_backends import EvidenceChain
 from shared.routing import Routes
 
 DECIDING = ("approve", "reject")
@@ -34,9 +36,10 @@ class Operations:
         intake: IntakeLoop,
         telemetry: Telemetry,
         clock: Clock,
+        evidence: EvidenceChain,
     ) -> None:
         self._routes, self._journal, self._lanes, self._intake = routes, journal, lanes, intake
-        self._history, self._telemetry, self._clock = history, telemetry, clock
+        self._history, self._telemetry, self._clock, self._evidence = history, telemetry, clock, evidence
 
     def health(self) -> JSON:
         """Whether the store answers, and which rules are in force."""
@@ -77,6 +80,18 @@ class Operations:
             busy = held_by | {"waits_until": lane.wake_at.isoformat() if lane.wake_at and held else None}
             rows.append(named | busy)
         return rows
+
+    def evidence(self, endpoint: str) -> JSON:
+        """The evidence of every release of an endpoint, and whether its chain is whole.  Raises NotFound, Unavailable.
+
+        The runs know the hashes of the records that they have written: a chain that was written anew does not fit them.
+        """
+        bodies = self._evidence.all(endpoint)
+        told = [run.result.get("record") or {} for run in self._lanes.all_runs()]
+        heads = {int(one["number"]): str(one["sha256"]) for one in told if one.get("endpoint") == endpoint}
+        if not bodies and not heads:
+            raise NotFound(f"there is no evidence of a release of an endpoint {endpoint!r}")
+        return release_evidence.shown(endpoint, bodies, heads)
 
     def explain(self, event_id: str) -> JSON:
         """From an event to all that came of it, and back to what it came from.  Raises NotFound."""

@@ -282,7 +282,10 @@ class Action(Protocol):
         """
 
     def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:
-        """The attempt's state from the backend itself.  A many-step action takes one idempotent step a call."""
+        """The attempt's state from the backend itself.  A many-step action takes one idempotent step a call.
+
+        `request` is the frozen one, with `ending` (`kind` and `reason`) where the run is to end early.
+        """
 
     def cancel(self, request: JSON, remote: Remote) -> None:
         """Ask the backend to stop; the end is seen by `observe`.  Cancelling what has ended is fine."""

@@ -1,11 +1,13 @@
-"""What a release asks of the world, as small protocols: the registry, QA, production, the lake."""
+"""What a release asks of the world, as small protocols: the registry, QA, production, the lake, the records."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from shared.release_checks import Served
 from shared.release_facts import Deployment, Endpoint, Group, Limits
 
 JSON = Mapping[str, Any]
@@ -16,6 +18,12 @@ class Images(Protocol):
 
     def labels(self, repository: str, digest: str) -> Mapping[str, str] | None:
         """The labels of an image, None when there is no such image.  Raises Unavailable, Refused."""
+
+    def tagged(self, repository: str, tag: str) -> str | None:
+        """The digest that a tag names now, None when there is no such tag.  Raises Unavailable, Refused."""
+
+    def newest(self, repository: str) -> str | None:
+        """The digest that was pushed or tagged last, None in an empty repository.  Raises Unavailable, Refused."""
 
     def reference(self, repository: str, digest: str) -> str:
         """How an image is pulled by its digest."""
@@ -59,8 +67,11 @@ class Endpoints(Protocol):
     def remove(self, endpoint: str, name: str) -> None:
         """Ask for the end of a deployment; does not wait for it."""
 
-    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:
-        """Ask for a traffic map; does not wait for it."""
+    def write_traffic(self, endpoint: str, traffic: Mapping[str, int], seen: Mapping[str, int]) -> None:
+        """Ask for a traffic map in the place of the one that was `seen`; does not wait for it.
+
+        Reads the map first and keeps its other entries; raises Unavailable when it is not the one that was seen.
+        """
 
     def logs(self, endpoint: str, name: str) -> str:
         """The end of a deployment's log, empty when there is none."""
@@ -84,8 +95,10 @@ class Scoring(Protocol):
     def get(self, url: str) -> int:
         """The status of a GET."""
 
-    def post(self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None) -> Answer:
-        """Send a scoring request, to one deployment of an endpoint when it is named."""
+    def post(
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, shadow: str | None = None
+    ) -> Answer:
+        """Send a scoring request, to one deployment when it is named; `shadow` is the id of one that is replayed."""
 
 
 class Lake(Protocol):
@@ -110,6 +123,44 @@ class Golden(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A call that production has answered: the request word for word, the answer in numbers.
+
+    `predictions` are relative to the `levels` of their series, as `release_samples.relative` makes them.
+    """
+
+    at: dt.datetime
+    request: bytes
+    status: int
+    latency_ms: float
+    predictions: tuple[float, ...] = ()
+    levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+class ServedCalls(Protocol):
+    """What deployments have been asked and have answered, from the scoring log.  Every call raises Unavailable."""
+
+    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Served | None:
+        """The calls of a deployment in [since, until), to the minute; None when there were none."""
+
+    def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> Sequence[LoggedCall]:
+        """At most so many calls of a deployment that came after a time, the oldest first."""
+
+
+class EvidenceChain(Protocol):
+    """The records of the releases of an endpoint, by number from 1, never changed.  Every call raises Unavailable."""
+
+    def newest(self, endpoint: str, most: int) -> list[bytes]:
+        """At most so many records, the newest first."""
+
+    def all(self, endpoint: str) -> list[bytes]:
+        """Every record, the oldest first."""
+
+    def write(self, endpoint: str, number: int, body: bytes) -> bool:
+        """Write a record; answers False, and changes nothing, when one of that number exists."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Backends:
     """All of them."""
 
@@ -120,3 +171,5 @@ class Backends:
     scoring: Scoring
     lake: Lake
     golden: Callable[[bytes], Golden]
+    served: ServedCalls
+    evidence: EvidenceChain

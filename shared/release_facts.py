@@ -8,7 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from shared.durations import duration
+from shared.release_checks import Served
+from shared.release_decisions import Decision
+from shared.release_stages import ALL_AT_ONCE, Stage, stage_faults, stages
+
 JSON = Mapping[str, Any]
+
+_READY = dt.timedelta(minutes=45)
+_ROLLBACK_WINDOW = 3
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 RUN_TAG, TOKEN_TAG, DIGEST_TAG, CORRELATION_TAG = "sluice-run", "sluice-token", "sluice-digest", "sluice-correlation"
 
@@ -22,6 +31,7 @@ class Limits:
     requests: int = 20
     latency_p95_ms: float = 1000.0
     tolerance: float = 1e-4
+    champion_ratio: float = 1.1
     ready_minutes: float = 20.0
 
 
@@ -36,7 +46,12 @@ class Plan:
     endpoint: str
     compute: str
     model: str | None = None
+    tag: str | None = None
+    requested_by: str | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
+    stages: tuple[Stage, ...] = (ALL_AT_ONCE,)
+    ready: dt.timedelta = _READY
+    rollback_window: int = _ROLLBACK_WINDOW
 
     @staticmethod
     def of(request: JSON) -> Plan:
@@ -50,7 +65,12 @@ class Plan:
             endpoint=options["endpoint"],
             compute=options["compute"],
             model=options.get("model"),
+            tag=options.get("tag"),
+            requested_by=options.get("requested_by"),
             limits=Limits(**options.get("qa", {})),
+            stages=stages(options),
+            ready=duration(options["ready"]) if "ready" in options else _READY,
+            rollback_window=options.get("rollback_window", _ROLLBACK_WINDOW),
         )
 
     @property
@@ -125,23 +145,43 @@ class Checks:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Ending:
+    """That the run is to end early, and why; `same_image` says that the image which is newest by now is its own."""
+
+    kind: str
+    reason: str
+    same_image: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
     """What a step has looked up; each step fills in what its rule reads.
 
     `refused` is a backend's final no, `unreachable` a service that did not answer this time; `waited` is for how many
-    seconds the step has been tried.
+    seconds the step has been tried.  `tagged` is the digest that the plan's tag names now.  `chain` are the newest
+    records of the endpoint's evidence, the newest first.  `challenger` and `champion` are what both have served since
+    the stage began, where that was measured.
     """
 
     labels: Mapping[str, str] | None = None
     model: Mapping[str, str] | None = None
+    tagged: str | None = None
     group: Group | None = None
     logs: str = ""
     ready: bool = False
     checks: Checks | None = None
     endpoint: Endpoint | None = None
     deployments: Mapping[str, Deployment] = dataclasses.field(default_factory=dict)
+    chain: tuple[JSON, ...] = ()
+    measured: bool = False
+    challenger: Served | None = None
+    champion: Served | None = None
+    replayed: JSON | None = None
+    decisions: tuple[Decision, ...] = ()
+    ending: Ending | None = None
     unreachable: str | None = None
     refused: str | None = None
+    now: dt.datetime = _EPOCH
     waited: float = 0.0
 
 
@@ -153,11 +193,24 @@ def request_faults(options: JSON) -> list[str]:
         if not isinstance(options.get(name), str) or not options[name]
     ]
     wrong += [f"option {name} is not known" for name in sorted(set(options) - _OPTIONS)]
-    limits = options.get("qa", {})
+    for name in ("model", "tag", "requested_by"):
+        if name in options and not (isinstance(options[name], str) and options[name]):
+            wrong.append(f"option {name} must be a string, it is {options[name]!r}")
+    window = options.get("rollback_window", _ROLLBACK_WINDOW)
+    if isinstance(window, bool) or not isinstance(window, int) or not 0 <= window <= 100:
+        wrong.append(f"option rollback_window must be a whole number from 0 to 100, it is {window!r}")
+    try:
+        duration(options.get("ready", "45m"))
+    except ValueError as error:
+        wrong.append(f"option ready: {error}")
+    return wrong + _limit_faults(options.get("qa", {})) + stage_faults(options)
+
+
+def _limit_faults(limits: Any) -> list[str]:
     if not isinstance(limits, Mapping):
-        return [*wrong, "option qa must be a mapping"]
+        return ["option qa must be a mapping"]
     known = {field.name for field in dataclasses.fields(Limits)}
-    wrong += [f"option qa.{name} is not known, there are {', '.join(sorted(known))}" for name in set(limits) - known]
+    wrong = [f"option qa.{name} is not known, there are {', '.join(sorted(known))}" for name in set(limits) - known]
     for name in sorted(known & set(limits)):
         value = limits[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -165,7 +218,8 @@ def request_faults(options: JSON) -> list[str]:
     return wrong
 
 
-_OPTIONS = frozenset({"repository", "digest", "endpoint", "compute", "model", "qa"})
+_OPTIONS = frozenset({"repository", "digest", "endpoint", "compute", "model", "tag", "requested_by", "qa", "ready"})
+_OPTIONS |= {"rollback_window", "analysis", "steps"}
 
 
 def elapsed(since: str, now: dt.datetime) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared import release_evidence, release_shares
 from shared.observations import Failure
 from shared.release_facts import RUN_TAG, Deployment, Facts, Plan
+from shared.release_steps import Step
 from shared.release_verdicts import Act, Done, Effect, Fail, Next, Verdict, Wait
 
 JSON = Mapping[str, Any]
@@ -21,7 +23,7 @@ LABELS: Mapping[str, str] = {
 }
 """Evidence by the label of the image that it is read from."""
 
-CORRELATION_LABEL = "sluice.correlation"
+CORRELATION_LABEL, REQUESTER_LABEL = "sluice.correlation", "sluice.requested.by"
 _TAIL = 1500
 _GRACE = 60.0
 
@@ -54,10 +56,48 @@ def identify(plan: Plan, _: JSON, facts: Facts) -> Verdict:
     deployment = plan.deployment(version)
     evidence: dict[str, Any] = {**known, "deployment": deployment, "scoring_uri": facts.endpoint.scoring_uri}
     evidence["correlation"] = labels.get(CORRELATION_LABEL, "")
-    if facts.endpoint.share(deployment) == 100:
+    evidence["requested_by"] = plan.requested_by or labels.get(REQUESTER_LABEL)
+    evidence["first"] = not release_shares.positive(facts.endpoint.traffic)
+    if _stands(plan, facts, deployment):
         evidence["traffic"] = dict(facts.endpoint.traffic)
         return Done(f"deployment {deployment} of this digest already gets all traffic of {plan.endpoint}", evidence)
-    return Next(f"{image} holds {name} version {version} of Azure ML job {known['azureml_job']}", evidence)
+    fault = tag_fault(plan, facts)
+    if fault:
+        return Fail(fault, evidence=evidence)
+    said = f"{image} holds {name} version {version} of Azure ML job {known['azureml_job']}"
+    return _identified(plan, facts, said, evidence)
+
+
+def _stands(plan: Plan, facts: Facts, deployment: str) -> bool:
+    """Whether the digest has all that a release could give it."""
+    assert facts.endpoint is not None
+    if facts.endpoint.share(deployment) == 100:
+        return True
+    promoted = next((one for one in facts.chain if one.get("outcome") == release_evidence.PROMOTED), None)
+    return (
+        promoted is not None
+        and promoted.get("digest") == plan.digest
+        and facts.endpoint.share(deployment) > 0
+        and promoted.get("traffic") == release_shares.positive(facts.endpoint.traffic)
+    )
+
+
+def _identified(plan: Plan, facts: Facts, said: str, evidence: JSON) -> Verdict:
+    """QA comes next, but for a version that was promoted not long ago: QA has seen that digest."""
+    before = release_evidence.recent(facts.chain, plan.digest, plan.rollback_window)
+    if before is None or evidence["first"]:
+        return Next(said, evidence)
+    back = f"{said}; it was promoted as record {before['number']}: QA and analysis are not repeated"
+    seen = {**evidence, "qa": before.get("qa", {}), "rolls_back_to": before["number"]}
+    return Next(back, seen, {"passed": plan.digest, "back": True}, to=Step.STAGE)
+
+
+def tag_fault(plan: Plan, facts: Facts) -> str | None:
+    """Why the tag under which the image was pushed does not stand for it (any more), None when it does."""
+    if plan.tag is None or facts.tagged == plan.digest:
+        return None
+    now = f"names {facts.tagged} now" if facts.tagged else "is gone"
+    return f"tag {plan.repository}:{plan.tag} {now}, it was pushed as {plan.digest}"
 
 
 def qa_create(plan: Plan, _: JSON, facts: Facts) -> Verdict:
@@ -94,13 +134,15 @@ def qa_check(plan: Plan, _: JSON, facts: Facts) -> Verdict:
     return Next(f"QA passed: {told(facts.checks.measured)}", evidence, {"passed": plan.digest})
 
 
-def qa_delete(plan: Plan, _: JSON, facts: Facts) -> Verdict:
+def qa_delete(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     """The container group is deleted, if it is this attempt's own."""
     if facts.group is None:
+        if may_appear(progress, facts, Step.QA_CREATE, Step.QA_WAIT):
+            return Wait(f"container group {plan.group} was asked for and may still appear")
         return Next(f"container group {plan.group} is gone")
     if not plan.owns(facts.group):
         return Next(f"container group {plan.group} is not this release's: it is left alone", note=True)
-    return Act(Effect.DELETE_QA, f"container group {plan.group} is being deleted")
+    return Act(Effect.DELETE_QA, f"container group {plan.group} is being deleted", {"seen": True})
 
 
 def deploy(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
@@ -108,6 +150,9 @@ def deploy(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     name = progress["evidence"]["deployment"]
     if progress.get("passed") != plan.digest:
         return Fail("QA has not passed this digest")
+    fault = tag_fault(plan, facts)
+    if fault:
+        return Fail(fault)
     if facts.endpoint is None:
         return Fail(f"online endpoint {plan.endpoint} is gone")
     found = facts.deployments.get(name)
@@ -145,7 +190,17 @@ def smoke(_: Plan, progress: JSON, facts: Facts) -> Verdict:
         return Wait(f"deployment {name} was not asked")
     if facts.checks.faults:
         return Fail(f"deployment {name} differs from what QA saw: {'; '.join(facts.checks.faults)}")
-    return Next(f"deployment {name} predicts what QA saw")
+    return Next(f"deployment {name} predicts what QA saw", progress={"stands": name})
+
+
+def may_appear(progress: JSON, facts: Facts, *asking: Step) -> bool:
+    """Whether what is absent may be on its way: the release turned back in a step that was asking for it.
+
+    A call in flight, or one whose answer was lost, may take effect until its deadline has surely passed.
+    """
+    failure = progress.get("failure") or {}
+    unsure = failure.get("at") in asking and not failure.get("refused") and not progress.get("seen")
+    return unsure and facts.waited < _GRACE
 
 
 def hopeless(facts: Facts) -> bool:
@@ -171,4 +226,8 @@ def _busy(found: Deployment) -> bool:
 
 
 def told(measured: JSON) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+    """Measurements in words."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, int | float) else f"{name} {value}"
+        for name, value in measured.items()
+    )

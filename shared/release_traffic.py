@@ -1,146 +1,162 @@
-"""The rules of the steps that move production traffic and clear up: facts -> verdict.  Pure."""
+"""The rules of the steps that move production traffic: facts -> verdict.  Pure.
+
+Every map is saved before it is written, read back after, and kept: a map of ours that comes back is written over, a map
+that is none of ours stops the release and is left alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from shared import release_rules
-from shared.release_facts import RUN_TAG, Endpoint, Facts, Plan
+from shared import release_course, release_rules, release_shares
+from shared.release_facts import DIGEST_TAG, Endpoint, Facts, Plan
+from shared.release_shares import positive, told
 from shared.release_verdicts import Act, Effect, Fail, Next, Verdict, Wait
 
 JSON = Mapping[str, Any]
 
+_MOST_REPEATS = 5
+
 
 def traffic_plan(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """The traffic map to write: everything to the new deployment; what was is kept for the way back."""
-    name = progress["evidence"]["deployment"]
-    fault = _unfit(plan, name, facts)
+    """The map of this stage's weight; what was before the first is kept for the way back."""
+    fault = release_rules.tag_fault(plan, facts) or unfit(plan, progress, facts) or _foreign(plan, progress, facts)
     if fault:
         return Fail(fault)
     endpoint = _endpoint(facts)
     if not endpoint.settled:
         return Wait(f"endpoint {plan.endpoint} is {endpoint.state}")
-    previous = _positive(endpoint.traffic)
-    intended = {**dict.fromkeys(sorted(previous), 0), name: 100}
-    said = f"all traffic goes to {name}; before it was {_map(previous)}"
-    return Next(said, {"previous": previous}, {"intended": intended, "previous": previous})
+    new, weight = _new(progress), release_course.current(plan, progress).weight or 0
+    previous = progress.get("previous", positive(endpoint.traffic))
+    taking = progress.get("taking", release_shares.champions(previous, facts.deployments, new))
+    intended = release_shares.at_weight(previous, taking, new, weight)
+    digests = {name: facts.deployments[name].tags.get(DIGEST_TAG) for name in taking if name in facts.deployments}
+    known = {
+        "intended": intended,
+        "previous": previous,
+        "taking": taking,
+        "digests": progress.get("digests", digests),
+        "maps": _with(_with(progress.get("maps", []), previous), positive(intended)),
+        "committed": all(not intended.get(name) for name in taking),
+    }
+    said = f"{told(intended)}; before the release it was {told(previous)}"
+    return Next(said, {"previous": previous, "previous_digests": known["digests"]}, known)
 
 
 def traffic(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """Write the saved map and read it back; a third map means that somebody else is at it."""
-    name = progress["evidence"]["deployment"]
-    return _write(plan, progress, facts, progress["previous"], name)
+    """Write the saved map and read it back."""
+    fault = unfit(plan, progress, facts)
+    return Fail(fault) if fault and not _is(facts, wanted(progress)) else _write(plan, progress, facts)
 
 
 def verify(_: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """A plain request is answered by the new model."""
+    """A request is answered by the new model."""
     if facts.checks is None:
         return Wait("the endpoint was not asked")
     if facts.checks.faults:
-        return Wait(f"a plain request is not answered as QA saw: {'; '.join(facts.checks.faults)}")
-    return Next(f"a plain request is answered by version {progress['evidence']['model_version']}")
+        return Wait(f"a request is not answered as QA saw: {'; '.join(facts.checks.faults)}")
+    return Next(f"a request is answered by version {progress['evidence']['model_version']}")
 
 
-def retire(_: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """Deployments that had the traffic before are deleted, if a release made them and they get none now."""
-    old = retired(progress, facts)
-    if old is not None and facts.deployments[old].state.lower() == "deleting":
-        return Wait(f"deployment {old} is being deleted")
-    if old is not None:
-        return Act(Effect.DELETE_RETIRED, f"deployment {old} gets no traffic any more and is being deleted")
-    kept = sorted(name for name in progress["previous"] if name in facts.deployments and name != _new(progress))
-    if kept:
-        return Next(f"{', '.join(kept)} is kept: no release made it, or it gets traffic", note=True)
-    return Next("no old deployment is left")
-
-
-def retired(progress: JSON, facts: Facts) -> str | None:
-    """The next old deployment to delete, None when there is none."""
-    if facts.endpoint is None or facts.endpoint.share(_new(progress)) != 100:
+def kept(plan: Plan, progress: JSON, facts: Facts) -> Verdict | None:
+    """What must be done before a stage goes on, None when its map stands and so does the new deployment."""
+    fault = unfit(plan, progress, facts) or _foreign(plan, progress, facts)
+    if fault:
+        return Fail(fault)
+    if _is(facts, wanted(progress)):
         return None
-    for name in sorted(progress["previous"]):
-        found = facts.deployments.get(name)
-        if found and name != _new(progress) and RUN_TAG in found.tags and not facts.endpoint.share(name):
-            return str(name)
-    return None
+    if not _endpoint(facts).settled:
+        return Wait(f"endpoint {plan.endpoint} is {_endpoint(facts).state}")
+    repeats = int(progress.get("repeats", 0)) + 1
+    if repeats > _MOST_REPEATS:
+        return Fail(f"an older traffic map has come back {repeats} times: somebody keeps writing it")
+    said = f"{told(_endpoint(facts).traffic)} is an older map of this release; writing {told(wanted(progress))} again"
+    return Act(Effect.WRITE_TRAFFIC, said, {"repeats": repeats})
 
 
 def restore(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """Give the traffic back to who had it."""
+    """Give the traffic back to who had it: to the champion's own digest, for it was never updated."""
     previous = progress["previous"]
     if not previous:
         return Next("there is no earlier deployment to give the traffic back to", note=True)
     gone = sorted(name for name in previous if name not in facts.deployments)
     if gone:
         return Next(f"the traffic cannot go back to {', '.join(gone)}, which is gone", note=True)
-    verdict = _write(plan, progress, facts, progress["intended"], None)
+    changed = sorted(
+        name for name, digest in progress["digests"].items() if facts.deployments[name].tags.get(DIGEST_TAG) != digest
+    )
+    if changed:
+        return Next(f"the traffic does not go back to {', '.join(changed)}, which holds another image now", note=True)
+    verdict = _write(plan, progress, facts)
     if isinstance(verdict, Next):
-        return Next(f"the traffic is as before, {_map(previous)}", {"traffic": dict(previous)}, note=True)
+        return Next(f"the traffic is as before, {told(previous)}", {"traffic": dict(previous)}, note=True)
     return verdict
 
 
 def wanted(progress: JSON) -> dict[str, int]:
-    """The traffic map that a step writes: the saved one, or after a failure the one from before it."""
+    """The traffic map that a step writes: the saved one, or after a failure the one from before the release."""
     if "failure" not in progress:
         return dict(progress["intended"])
     return {**dict.fromkeys(progress["intended"], 0), **progress["previous"]}
 
 
-def clean_deployment(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
-    """The new deployment is deleted, if it is this attempt's own and gets no traffic."""
-    name = _new(progress)
-    found = facts.deployments.get(name)
-    if found is None:
-        return Next(f"deployment {name} is gone")
-    if not plan.owns(found):
-        return Next(f"deployment {name} is not this release's: it is left alone", note=True)
-    if facts.endpoint is None or facts.endpoint.share(name):
-        return Next(f"deployment {name} gets traffic: it is left in place", note=True)
-    if not facts.endpoint.settled:
-        return Wait(f"endpoint {plan.endpoint} is {facts.endpoint.state}")
-    if found.state.lower() == "deleting":
-        return Wait(f"deployment {name} is being deleted")
-    return Act(Effect.DELETE_DEPLOYMENT, f"deployment {name} is being deleted")
-
-
 def sentence(plan: Plan, progress: JSON) -> str:
     """A finished release in one sentence."""
     seen = progress["evidence"]
-    before = progress.get("previous") or {}
+    before = told(progress.get("previous") or {})
+    share = seen.get("traffic", {}).get(seen["deployment"], 0)
+    gets = "all traffic" if share == 100 else f"{share} % of the traffic"
     return (
-        f"{seen['model']} version {seen['model_version']} ({plan.digest[:19]}…) gets all traffic of {plan.endpoint} "
-        f"as {seen['deployment']}; before it was {_map(before)}; QA: {release_rules.told(seen['qa'])}"
+        f"{seen['model']} version {seen['model_version']} ({plan.digest[:19]}…) gets {gets} of {plan.endpoint} "
+        f"as {seen['deployment']}; before it was {before}; QA: {release_rules.told(seen.get('qa', {}))}"
     )
 
 
-def _write(plan: Plan, progress: JSON, facts: Facts, before: Mapping[str, int], new: str | None) -> Verdict:
-    target = _positive(wanted(progress))
-    if facts.endpoint is None:
-        return Fail(f"online endpoint {plan.endpoint} is gone")
-    now, state = _positive(facts.endpoint.traffic), facts.endpoint.state
-    if not facts.endpoint.settled:
-        return Wait(f"endpoint {plan.endpoint} is {state}")
-    if now == target:
-        return Next(f"read back: {_map(now)}", {"traffic": now})
-    if now != _positive(before):
-        return Fail(f"the traffic of {plan.endpoint} is {_map(now)}: somebody else has changed it, it is left alone")
-    fault = _unfit(plan, new, facts) if new else None
-    if fault:
-        return Fail(fault)
-    if state.lower() == "failed" and progress.get("did") == Effect.WRITE_TRAFFIC:
-        return Fail(f"Azure ML could not change the traffic of {plan.endpoint}, it is still {_map(now)}")
-    return Act(Effect.WRITE_TRAFFIC, f"writing {_map(target)}")
-
-
-def _unfit(plan: Plan, name: str, facts: Facts) -> str | None:
-    """Why a deployment must not get traffic, None when it may."""
+def unfit(plan: Plan, progress: JSON, facts: Facts) -> str | None:
+    """Why the new deployment must not get traffic, None when it may."""
+    name = _new(progress)
     found = facts.deployments.get(name)
     if facts.endpoint is None:
         return f"online endpoint {plan.endpoint} is gone"
     if found is None or not plan.owns(found):
         return f"deployment {name} is gone, or is not this release's any more"
     return None if found.state.lower() == "succeeded" else f"deployment {name} is {found.state}"
+
+
+def _write(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
+    if facts.endpoint is None:
+        return Fail(f"online endpoint {plan.endpoint} is gone")
+    now, state = positive(facts.endpoint.traffic), facts.endpoint.state
+    if not facts.endpoint.settled:
+        return Wait(f"endpoint {plan.endpoint} is {state}")
+    if _is(facts, wanted(progress)):
+        return Next(f"read back: {told(now)}", {"traffic": now})
+    fault = _foreign(plan, progress, facts)
+    if fault:
+        return Fail(fault)
+    if state.lower() == "failed" and progress.get("did") == Effect.WRITE_TRAFFIC:
+        return Fail(f"Azure ML could not change the traffic of {plan.endpoint}, it is still {told(now)}")
+    return Act(Effect.WRITE_TRAFFIC, f"writing {told(wanted(progress))}")
+
+
+def _foreign(plan: Plan, progress: JSON, facts: Facts) -> str | None:
+    """Why the endpoint's map is none of this release's, None when it is one, or when it has written none yet."""
+    maps = progress.get("maps")
+    if not maps or facts.endpoint is None:
+        return None
+    now = positive(facts.endpoint.traffic)
+    if now in maps:
+        return None
+    return f"the traffic of {plan.endpoint} is {told(now)}: somebody else has changed it, it is left alone"
+
+
+def _is(facts: Facts, shares: Mapping[str, int]) -> bool:
+    return facts.endpoint is not None and positive(facts.endpoint.traffic) == positive(shares)
+
+
+def _with(maps: list[Mapping[str, int]], shares: Mapping[str, int]) -> list[Mapping[str, int]]:
+    return maps if shares in maps else [*maps, dict(shares)]
 
 
 def _endpoint(facts: Facts) -> Endpoint:
@@ -150,11 +166,3 @@ def _endpoint(facts: Facts) -> Endpoint:
 
 def _new(progress: JSON) -> str:
     return str(progress["evidence"]["deployment"])
-
-
-def _positive(shares: Mapping[str, int]) -> dict[str, int]:
-    return {name: int(share) for name, share in sorted(shares.items()) if share}
-
-
-def _map(shares: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {share} %" for name, share in shares.items()) or "nobody's"

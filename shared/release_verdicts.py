@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.observations import Failure
+from shared.release_steps import Step
 
 JSON = Mapping[str, Any]
 
@@ -21,24 +22,30 @@ class Effect(enum.StrEnum):
     DELETE_DEPLOYMENT = "delete_deployment"
     DELETE_RETIRED = "delete_retired"
     WRITE_TRAFFIC = "write_traffic"
+    WRITE_EVIDENCE = "write_evidence"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Next:
-    """The step is done (with an effect, once that has been asked for); a `note` is told with the outcome."""
+    """The step is done (with an effect, once that has been asked for); a `note` is told with the outcome.
+
+    `to` is the step that follows where that is another than the table's.
+    """
 
     reason: str
     evidence: JSON = dataclasses.field(default_factory=dict)
     progress: JSON = dataclasses.field(default_factory=dict)
     effect: Effect | None = None
     note: bool = False
+    to: Step | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wait:
-    """Look again later."""
+    """Look again later; at once when there is new `progress`."""
 
     reason: str
+    progress: JSON = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,15 +54,17 @@ class Act:
 
     effect: Effect
     reason: str
+    progress: JSON = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fail:
-    """The release cannot go on; clean up, then fail."""
+    """The release cannot go on; clean up, then fail.  `stopped` says that it was asked to end, not that it failed."""
 
     reason: str
     failure: Failure = Failure.PERMANENT
     evidence: JSON = dataclasses.field(default_factory=dict)
+    stopped: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

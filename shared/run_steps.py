@@ -114,7 +114,7 @@ class RunSteps:
         return runs.started(run, remote, self._world.clock.now())
 
     def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
-        request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
+        request = runs.asked(run)
         if run.remote is None:
             return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
         try:

@@ -272,6 +272,13 @@ def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
     return _move(run, Phase.STARTING, f"attempt {run.attempt}", now, request=request)
 
 
+def asked(run: Run) -> JSON:
+    """The frozen request with what has happened since: people's `decisions`, and the `ending` where it is to end."""
+    request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
+    ending = {} if run.ending is None else {"ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
+    return request | ending
+
+
 def told(run: Run) -> Run:
     """The run's own event has been received."""
     _check(run, "told")

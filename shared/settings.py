@@ -64,6 +64,14 @@ class Settings:
         """The registry as image names have it: without the scheme."""
         return self.registry.removeprefix("https://").removeprefix("http://").rstrip("/")
 
+    def for_deployments(self) -> dict[str, str]:
+        """What every deployment is told: where its scoring log goes."""
+        hub = self.scoring_hub
+        if hub is None:
+            return {}
+        place = {"SCORING_HUB_CONNECTION": hub.connection, "SCORING_HUB_NAMESPACE": hub.namespace}
+        return {"SCORING_HUB": hub.name} | {name: value for name, value in place.items() if value}
+
     def for_routes(self) -> dict[str, str]:
         """What a route may name as `{settings.<name>}`."""
         return {

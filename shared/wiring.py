@@ -130,6 +130,7 @@ def build(settings: Settings) -> App:
         intake=intake,
         telemetry=world.telemetry,
         clock=clock,
+        evidence=Deferred(lambda: _evidence(settings)),
     )
     upkeep = _upkeep(store, index, keeping, clock)
     return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep, bells)
@@ -193,6 +194,8 @@ def _actions(settings: Settings, clock: Clock) -> Mapping[str, Action]:
                 scoring=Deferred(_scoring),
                 lake=lake,
                 golden=_golden,
+                served=Deferred(lambda: _served(settings)),
+                evidence=Deferred(lambda: _evidence(settings)),
             ),
             clock,
         ),
@@ -238,17 +241,8 @@ def _azure_ml(settings: Settings) -> Any:
         settings.resource_group,
         settings.workspace,
         resource_manager=settings.manager,
-        variables=deployment_variables(settings),
+        variables=settings.for_deployments(),
     )
-
-
-def deployment_variables(settings: Settings) -> Mapping[str, str]:
-    """What every deployment is told: where its scoring log goes."""
-    hub = settings.scoring_hub
-    if hub is None:
-        return {}
-    place = {"SCORING_HUB_CONNECTION": hub.connection, "SCORING_HUB_NAMESPACE": hub.namespace}
-    return {"SCORING_HUB": hub.name} | {name: value for name, value in place.items() if value}
 
 
 def _containers(settings: Settings) -> Any:
@@ -274,6 +268,18 @@ def _scoring() -> Any:
     from shared.adapters.scoring import Scoring
 
     return Scoring()
+
+
+def _served(settings: Settings) -> Any:
+    from shared.adapters.logged_calls import open_calls
+
+    return open_calls(settings, _credential)
+
+
+def _evidence(settings: Settings) -> Any:
+    from shared.adapters.azure_store import open_evidence
+
+    return open_evidence(settings.store, _credential)
 
 
 def _golden(content: bytes) -> Any:

@@ -1,25 +1,28 @@
 """Takes an image to production, one idempotent step an observation; `shared.releases` decides every step.
 
-Options: `repository`, `digest`, `endpoint`, `compute`, optionally `model` (the only model that the route releases) and
-`qa` (limits: `cpu`, `memory_gb`, `requests`, `latency_p95_ms`, `tolerance`, `ready_minutes`).
+Options: `repository`, `digest`, `endpoint`, `compute`; optionally `model` (the only model that the route releases),
+`tag` (must stand for the digest until production has it), `requested_by` (who cannot approve), `qa` (limits), `ready`
+(how long a deployment may take), `rollback_window`, `analysis` and `steps` (docs/releases.md).
 """
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from shared import release_facts, release_rules, release_traffic, releases
-from shared.actions import quality
-from shared.errors import NotFound, Refused, Unavailable
-from shared.observations import Observation, Remote
+from shared import release_cleaning, release_evidence, release_facts, release_rules, release_traffic, releases
+from shared.actions.release_looks import LOOKS, Looks
+from shared.errors import Refused, Unavailable
+from shared.observations import Observation, Remote, Status
 from shared.ports import Clock
-from shared.release_backends import Backends, Golden
-from shared.release_facts import Checks, Facts, Group, Plan
+from shared.release_backends import Backends
+from shared.release_decisions import Decision
+from shared.release_facts import Ending, Facts, Plan
+from shared.release_steps import Step
 from shared.release_verdicts import Effect
-from shared.releases import Step
+from shared.releases import Move
 
 JSON = Mapping[str, Any]
 
@@ -30,7 +33,7 @@ class Release:
     exclusive = True
 
     def __init__(self, backends: Backends, clock: Clock) -> None:
-        self._world, self._clock = backends, clock
+        self._world, self._clock, self._looks = backends, clock, Looks(backends, clock)
 
     def faults(self, options: JSON) -> list[str]:
         """What is wrong with a route's options."""
@@ -47,116 +50,65 @@ class Release:
         return Remote(Plan.of(request).group)
 
     def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:  # noqa: ARG002
-        """Take the next step of the release."""
-        plan = Plan.of(request)
+        """Take the next step of the release.
+
+        `request` may hold beside what was frozen: `decisions` (a list of `verdict`, `by`, `at`, `note`) and `ending`
+        (`kind` and `reason`), when people have decided something or the run is to end.  Raises Unavailable while a
+        backend does not answer and the step's time is not over.
+        """
+        plan, known = Plan.of(request), progress
         progress = progress or releases.begun(self._clock.now())
+        asked = self._asked(plan, request, progress)
         try:
-            facts = _LOOKS[Step(progress["step"])](self, plan, progress)
-        except Refused as error:
-            facts = Facts(refused=str(error))
-        move = releases.advance(plan, progress, facts, self._clock.now())
-        if move.effect:
-            try:
-                self._do(move.effect, plan, progress, facts)
-            except Refused as error:
-                move = releases.advance(plan, progress, Facts(refused=str(error)), self._clock.now())
+            facts = self._look(plan, progress, asked)
+            move = self._advance(plan, progress, facts)
+            if move.effect:
+                move = self._tried(move, plan, progress, facts, asked)
+        except Unavailable as error:
+            facts = dataclasses.replace(asked, unreachable=str(error))
+            move = self._advance(plan, progress, facts)
+            if move.status is Status.ACTIVE and move.progress == known:
+                raise  # nothing has changed: the run tells it, and asks again when the backend wishes
         correlation = (facts.labels or {}).get(release_rules.CORRELATION_LABEL)
         return Observation(move.status, move.reason, move.failure, move.progress, move.result, correlation)
 
     def cancel(self, request: JSON, remote: Remote) -> None:
-        """Delete what this attempt has made and production does not use; a release past its traffic goes on."""
-        plan = Plan.of(request)
-        group = self._world.containers.group(remote.id)
-        if group and plan.owns(group):
-            self._world.containers.delete(remote.id)
-        endpoint = self._world.endpoints.endpoint(plan.endpoint)
-        if endpoint is None or not endpoint.settled:
-            return
-        for name, deployment in self._world.endpoints.deployments(plan.endpoint).items():
-            if plan.owns(deployment) and not endpoint.share(name) and deployment.state.lower() != "deleting":
-                self._world.endpoints.remove(plan.endpoint, name)
+        """Nothing: a release learns from `request["ending"]` that it is to end, and turns back step by step."""
 
-    # -- what each step looks at ------------------------------------------------------------------------------------
+    def _asked(self, plan: Plan, request: JSON, progress: JSON) -> Facts:
+        """What people and the control plane want of the release."""
+        decisions = tuple(Decision.of(given) for given in request.get("decisions", ()))
+        given = request.get("ending")
+        if given is None:
+            return Facts(decisions=decisions)
+        can_turn = given["kind"] == "superseded" and not progress.get("committed")
+        same = can_turn and self._newest(plan) == plan.digest
+        return Facts(decisions=decisions, ending=Ending(given["kind"], given["reason"], same))
 
-    def _identity(self, plan: Plan, _: JSON) -> Facts:
-        labels = self._world.images.labels(plan.repository, plan.digest)
-        name, version = ((labels or {}).get(release_rules.LABELS[part]) for part in ("model", "model_version"))
-        tags = self._world.models.tags(name, version) if name and version else None
-        return Facts(labels=labels, model=tags, endpoint=self._world.endpoints.endpoint(plan.endpoint))
-
-    def _group(self, plan: Plan, _: JSON) -> Facts:
-        return Facts(group=self._world.containers.group(plan.group))
-
-    def _readiness(self, plan: Plan, _: JSON) -> Facts:
-        group = self._world.containers.group(plan.group)
-        if group is None or group.ended or not group.address:
-            return Facts(group=group, logs=self._world.containers.logs(plan.group) if group else "")
+    def _newest(self, plan: Plan) -> str | None:
         try:
-            ready = self._world.scoring.get(f"{group.address}/") == 200
-        except Unavailable:
-            ready = False
-        return Facts(group=group, ready=ready, logs="" if ready else self._world.containers.logs(plan.group))
+            return self._world.images.newest(plan.repository)
+        except (Refused, Unavailable):
+            return None
 
-    def _quality(self, plan: Plan, progress: JSON) -> Facts:
-        group = self._world.containers.group(plan.group)
-        if group is None or group.ended or not group.address:
-            return Facts(group=group, logs=self._world.containers.logs(plan.group) if group else "")
-        golden, address = self._golden(progress), group.address
-        return self._asked(
-            plan, group, lambda: quality.examine(self._world.scoring, f"{address}/score", golden, plan.limits)
-        )
-
-    def _asked(self, plan: Plan, group: Group | None, ask: Callable[[], Checks]) -> Facts:
-        """The checks, or that the service did not answer: the step's own patience decides what that means."""
+    def _look(self, plan: Plan, progress: JSON, asked: Facts) -> Facts:
         try:
-            return Facts(group=group, checks=ask())
-        except Unavailable as error:
-            logs = self._world.containers.logs(plan.group) if group else ""
-            return Facts(group=group, unreachable=str(error), logs=logs)
+            seen = LOOKS[Step(progress["step"])](self._looks, plan, progress)
+        except Refused as error:
+            return dataclasses.replace(asked, refused=str(error))
+        return dataclasses.replace(seen, decisions=asked.decisions, ending=asked.ending)
 
-    def _production(self, plan: Plan, _: JSON) -> Facts:
-        endpoint = self._world.endpoints.endpoint(plan.endpoint)
-        found = self._world.endpoints.deployments(plan.endpoint) if endpoint else {}
-        return Facts(endpoint=endpoint, deployments=found)
+    def _advance(self, plan: Plan, progress: JSON, facts: Facts) -> Move:
+        return releases.advance(plan, progress, facts, self._clock.now())
 
-    def _deployment(self, plan: Plan, progress: JSON) -> Facts:
-        name = progress["evidence"]["deployment"]
-        found = self._world.endpoints.deployments(plan.endpoint)
-        standing = name in found and found[name].state.lower() == "succeeded"
-        logs = self._world.endpoints.logs(plan.endpoint, name) if name in found and not standing else ""
-        return Facts(deployments=found, logs=logs)
-
-    def _smoke(self, plan: Plan, progress: JSON) -> Facts:
-        return self._ask_production(plan, progress, progress["evidence"]["deployment"])
-
-    def _plain(self, plan: Plan, progress: JSON) -> Facts:
-        return self._ask_production(plan, progress, None)
-
-    def _ask_production(self, plan: Plan, progress: JSON, deployment: str | None) -> Facts:
-        golden, seen = self._golden(progress), progress["evidence"]
-
-        def ask() -> Checks:
-            key = self._world.endpoints.key(plan.endpoint)
-            answer = self._world.scoring.post(seen["scoring_uri"], golden.request, key=key, deployment=deployment)
-            return quality.same(golden, answer, plan.limits, seen["model_version"])
-
-        return self._asked(plan, None, ask)
-
-    def _golden(self, progress: JSON) -> Golden:
-        uri, wanted = progress["evidence"]["golden_uri"], progress["evidence"]["golden_sha256"]
+    def _tried(self, move: Move, plan: Plan, progress: JSON, facts: Facts, asked: Facts) -> Move:
+        """The move with its effect done, or the one that its failing leads to."""
+        assert move.effect is not None
         try:
-            content = self._world.lake.read(uri)
-        except NotFound as error:
-            raise Refused(f"the golden set {uri}, which the image names, is not there") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != wanted:
-            raise Refused(f"the golden set {uri} has sha256 {found}, the image names {wanted}")
-        try:
-            return self._world.golden(content)
-        except ValueError as error:
-            raise Refused(f"the golden set {uri} cannot be used: {error}") from error
-
-    # -- what it does ------------------------------------------------------------------------------------------------
+            self._do(move.effect, plan, progress, facts)
+        except Refused as error:
+            return self._advance(plan, progress, dataclasses.replace(asked, refused=str(error)))
+        return move
 
     def _do(self, effect: Effect, plan: Plan, progress: JSON, facts: Facts) -> None:
         containers, endpoints = self._world.containers, self._world.endpoints
@@ -170,30 +122,14 @@ class Release:
         elif effect is Effect.DELETE_DEPLOYMENT:
             endpoints.remove(plan.endpoint, progress["evidence"]["deployment"])
         elif effect is Effect.WRITE_TRAFFIC:
-            endpoints.write_traffic(plan.endpoint, release_traffic.wanted(progress))
+            assert facts.endpoint is not None
+            endpoints.write_traffic(plan.endpoint, release_traffic.wanted(progress), facts.endpoint.traffic)
+        elif effect is Effect.WRITE_EVIDENCE:
+            self._world.evidence.write(plan.endpoint, *release_evidence.record(plan, progress, facts.chain))
         else:
-            old = release_traffic.retired(progress, facts)
+            old = release_cleaning.retired(progress, facts)
             if old is not None:
                 endpoints.remove(plan.endpoint, old)
 
     def _image(self, plan: Plan) -> str:
         return self._world.images.reference(plan.repository, plan.digest)
-
-
-_LOOKS: Mapping[Step, Callable[[Release, Plan, JSON], Facts]] = {
-    Step.IDENTIFY: Release._identity,
-    Step.QA_CREATE: Release._group,
-    Step.QA_WAIT: Release._readiness,
-    Step.QA_CHECK: Release._quality,
-    Step.QA_DELETE: Release._group,
-    Step.DEPLOY: Release._production,
-    Step.DEPLOY_WAIT: Release._deployment,
-    Step.SMOKE: Release._smoke,
-    Step.TRAFFIC_PLAN: Release._production,
-    Step.TRAFFIC: Release._production,
-    Step.VERIFY: Release._plain,
-    Step.RETIRE: Release._production,
-    Step.RESTORE: Release._production,
-    Step.CLEAN_QA: Release._group,
-    Step.CLEAN_DEPLOYMENT: Release._production,
-}

@@ -15,6 +15,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.adapters.due_table import TableDue
+from shared.adapters.evidence_blobs import BlobEvidence
 from shared.adapters.index_blobs import BlobIndex
 from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
@@ -81,6 +82,11 @@ def open_scoring_log(storage: Storage, credential: Credentials) -> TableScoringL
     with translated("the scoring log"), contextlib.suppress(ResourceExistsError):
         table.create_table()
     return TableScoringLog(table)
+
+
+def open_evidence(storage: Storage, credential: Credentials) -> BlobEvidence:
+    """The evidence of releases on an account; the container is made with the store."""
+    return BlobEvidence(_container(storage, credential))
 
 
 def _table(storage: Storage, name: str, credential: Credentials) -> TableClient:

@@ -82,13 +82,21 @@ class OnlineEndpoints:
         except NotFound:
             return
 
-    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:
-        """Ask for a traffic map; does not wait for it."""
+    def write_traffic(self, endpoint: str, traffic: Mapping[str, int], seen: Mapping[str, int]) -> None:
+        """Ask for a traffic map in the place of the one that was `seen`; does not wait for it.
+
+        Azure ML has no conditional write: the map is read again just before, and a changed one is not written over.
+        """
         with calling_azure_ml(f"online endpoint {endpoint}"):
             found = self._client.online_endpoints.get(endpoint)
             if not isinstance(found, KubernetesOnlineEndpoint):
                 raise Refused(f"online endpoint {endpoint} is not a Kubernetes one")
-            found.traffic = dict(traffic)
+            now = {name: int(share) for name, share in (found.traffic or {}).items()}
+            if _positive(now) != _positive(seen):
+                raise Unavailable(
+                    f"the traffic of online endpoint {endpoint} has changed since it was looked at: {now}"
+                )
+            found.traffic = now | dict(traffic)
             self._client.online_endpoints.begin_create_or_update(found)
 
     def logs(self, endpoint: str, name: str) -> str:
@@ -104,3 +112,7 @@ class OnlineEndpoints:
         with calling_azure_ml(f"the keys of online endpoint {endpoint}"):
             keys: Any = self._client.online_endpoints.get_keys(endpoint)
         return str(keys.primary_key)
+
+
+def _positive(shares: Mapping[str, int]) -> dict[str, int]:
+    return {name: int(share) for name, share in shares.items() if share}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from azure.containerregistry import ContainerRegistryClient, DigestValidationError
+from azure.containerregistry import ArtifactManifestOrder, ContainerRegistryClient, DigestValidationError
 from azure.core.credentials import TokenCredential
 
 from shared.adapters.azure_calls import PATIENCE, calling
@@ -26,6 +26,26 @@ class Registry:
     def reference(self, repository: str, digest: str) -> str:
         """How an image is pulled by its digest."""
         return f"{self._host}/{repository}@{digest}"
+
+    def tagged(self, repository: str, tag: str) -> str | None:
+        """The digest that a tag names now, None when there is no such tag."""
+        try:
+            with calling(f"tag {repository}:{tag}"):
+                return str(self._client.get_tag_properties(repository, tag).digest)
+        except NotFound:
+            return None
+
+    def newest(self, repository: str) -> str | None:
+        """The digest that was pushed or tagged last, None in an empty repository."""
+        try:
+            with calling(f"the images of {repository}"):
+                newest = self._client.list_manifest_properties(
+                    repository, order_by=ArtifactManifestOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=1
+                )
+                found = next(iter(newest), None)
+        except NotFound:
+            return None
+        return str(found.digest) if found else None
 
     def labels(self, repository: str, digest: str) -> Mapping[str, str] | None:
         """The labels of an image, None when there is no such image.

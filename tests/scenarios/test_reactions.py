@@ -150,6 +150,9 @@ def test_a_pushed_image_of_a_known_model_is_released_by_its_digest(town: Town) -
     assert [row["digest"] for row in town.cloud.records("container_instances", "created")][-1] == digest
     traffic = [row["traffic"] for row in town.cloud.records("azure_ml", "traffic")]
     assert {name: share for name, share in traffic[-1].items() if share} == {run["result"]["deployment"]: 100}
+    status, chain, _ = town.sluice("evidence", "demand-forecast")
+    assert (status, chain["ok"]) == (0, True)
+    assert (chain["records"][0]["outcome"], chain["records"][0]["digest"]) == ("promoted", digest)
     again = event(
         "ContainerRegistry.ImagePushed",
         "demand-forecast:again",

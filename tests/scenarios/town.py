@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def event(type_: str, subject: str, data: Mapping[str, Any], **changes: Any) -> 
 class Town:
     """A local cloud with the app."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, routes: Path | None = None) -> None:
         self.name = name
+        self._env = os.environ | ({"SLUICE_ROUTES": str(routes)} if routes else {})
         self._log = ROOT / ".local" / f"{name}.log"
         self._up: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +80,7 @@ class Town:
         with self._log.open("wb") as log:
             self._up = subprocess.Popen(
                 [*command, "--time-scale", "0.01"],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=ROOT, env=self._env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         eventually(self._is_up, 90)
         self.cloud = Cloud.load(self.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import dataclasses
 import datetime as dt
 import json
@@ -181,9 +180,11 @@ def test_it_never_raises_whatever_does_not_answer(stage: Stage, after: bool) -> 
 
 def test_every_delivery_that_is_taken_in_is_heard(stage: Stage) -> None:
     process, token = working(stage)
-    taken: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
-    taken.set_result([])
-    process.control_plane._intake = types.SimpleNamespace(submit=lambda *_: taken)  # type: ignore[assignment]
+
+    async def taken(*_: Any) -> list[Any]:
+        return []
+
+    process.control_plane._intake = types.SimpleNamespace(receive=taken)  # type: ignore[assignment]
     tags = {"run": stage.runs()[0].id, "token": token}
     later = stage.runs()[0].next_at
     told = said(runId=f"sluice-{token[:32]}", runTags=tags)

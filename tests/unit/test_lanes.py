@@ -100,6 +100,11 @@ def test_a_set_that_failed_is_remembered_until_it_is_worked_on_again() -> None:
     assert asked(failed, "ada", 4).failed == ()
 
 
+def test_a_superseded_run_that_fails_before_it_is_cancelled_hands_its_set_on_all_the_same() -> None:
+    lane = freed(BUSY, ended(4, SUPERSEDED, Phase.FAILED))
+    assert (lane.carried, lane.failed) == ((4,), ())
+
+
 def test_a_run_that_its_guard_skipped_has_not_fired() -> None:
     assert freed(handed_over(LANE), ended(4, phase=Phase.SKIPPED)).fired is None
     assert freed(handed_over(LANE), ended(4, phase=Phase.FAILED)).fired == 4

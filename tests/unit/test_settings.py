@@ -164,9 +164,9 @@ def test_a_scoring_hub_without_a_namespace_is_a_fault_that_says_what_to_set(root
 
 def test_deployments_are_told_where_their_scoring_log_goes(root: Path) -> None:
     identity = {"SLUICE_SCORING_HUB": "calls", "SluiceHub__fullyQualifiedNamespace": "ns"}
-    told = wiring.deployment_variables(read({**WHOLE, **identity}, root))
+    told = read({**WHOLE, **identity}, root).for_deployments()
     assert told == {"SCORING_HUB": "calls", "SCORING_HUB_NAMESPACE": "ns"}
-    assert wiring.deployment_variables(read(WHOLE, root)) == {}
+    assert read(WHOLE, root).for_deployments() == {}
     with pytest.raises(ConfigurationError, match="SLUICE_SCORING_HUB is missing"):
         wiring.build_scoring_intake(read(WHOLE, root))
 

@@ -28,6 +28,7 @@ from shared.adapters.memory import (
     MemoryLimits,
     MemorySets,
 )
+from shared.adapters.memory_releases import MemoryEvidence
 from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
 from shared.event_index import EventIndex
@@ -371,7 +372,7 @@ class Stage:
         self.routes = Routes(routes, "digest")
         self.journal, self.lanes, self.sets = MemoryJournal(), MemoryLanes(self.clock), MemorySets()
         self.due, self.bells = MemoryDue(), MemoryBells(self.clock)
-        self.limits = MemoryLimits()
+        self.limits, self.evidence = MemoryLimits(), MemoryEvidence()
         self.blobs, self.keeping = MemoryIndexBlobs(self.clock), Keeping()
         self.backend = Backend(self.clock)
         self.actions: dict[str, Action] = {"work": self.backend, **(actions or {})}
@@ -414,6 +415,7 @@ class Stage:
                 journal=journal, lanes=lanes, due=due, sets=sets, index=index, keeping=self.keeping,
                 now=self.clock.now(),
             ),
+            evidence=self.evidence,
         )  # fmt: skip
         retirement = Retirement(lanes, sets, index, blobs, self.keeping)
         upkeep = Upkeep(Indexing(journal, lanes, index, retirement, self.keeping), index, retirement, self.clock)

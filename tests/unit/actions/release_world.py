@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.actions.release import Release
+from shared.adapters.memory_releases import MemoryEvidence, MemoryServedCalls
 from shared.errors import NotFound, Unavailable
 from shared.observations import Observation, Status
-from shared.release_backends import Answer, Backends
+from shared.release_backends import Answer, Backends, LoggedCall
 from shared.release_facts import Deployment, Endpoint, Group, Limits, Plan
+from tests.unit.worlds import Crash
 
 DIGEST = "sha256:" + "ab" * 32
 OLD_DIGEST = "sha256:" + "cd" * 32
@@ -29,18 +31,22 @@ LABELS = {
     "sluice.correlation": "chain-1",
 }
 NEW, OLD = "v2-abababababab", "v1-cdcdcdcdcdcd"
+OLD_TAGS = {"sluice-run": "release-old", "sluice-token": "0" * 64, "sluice-digest": OLD_DIGEST}
 SCORING_URI = "http://production/score"
 
 
-def request(**changes: Any) -> dict[str, Any]:
-    """The frozen request of a release."""
-    options = {
+def request(*, steps: list[Any] | None = None, more: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """The frozen request of a release, with the steps and options that a test wants."""
+    options: dict[str, Any] = {
         "repository": "demand-forecast",
         "digest": DIGEST,
         "endpoint": "demand-forecast",
         "compute": "aks-prod",
         "qa": {"requests": 3},
+        **(more or {}),
     }
+    if steps is not None:
+        options["steps"] = steps
     return {"run": "release-0123abcd-4", "token": "f" * 64, "options": options, "correlation": "c", **changes}
 
 
@@ -74,7 +80,7 @@ class World:
     endpoint_state: str = "Succeeded"
     traffic: dict[str, int] = dataclasses.field(default_factory=lambda: {OLD: 100})
     deployments: dict[str, Deployment] = dataclasses.field(
-        default_factory=lambda: {OLD: Deployment("Succeeded", {"sluice-run": "release-old", "sluice-token": "0" * 64})}
+        default_factory=lambda: {OLD: Deployment("Succeeded", dict(OLD_TAGS))}
     )
     images: dict[str, str] = dataclasses.field(default_factory=lambda: {OLD: f"registry/demand-forecast@{OLD_DIGEST}"})
     healthy: bool = True
@@ -84,14 +90,24 @@ class World:
         default_factory=lambda: {"prediction": 1.0, "model_version": "2"}
     )
     seconds: float = 0.05
+    shadow_fails: bool = False
+    mood: str = ""
     becomes: str = "Succeeded"
     log: str = "the end of the log"
     calls: list[str] = dataclasses.field(default_factory=list)
     fault: Callable[[str], str | None] = lambda _: None
     examined: set[str] = dataclasses.field(default_factory=set)
+    tags: dict[str, str] = dataclasses.field(default_factory=lambda: {"2": DIGEST})
+    newest: str | None = DIGEST
+    trusted: set[str] = dataclasses.field(default_factory=lambda: {OLD, "hand-made"})
+    champion_answer: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"prediction": 3.0, "model_version": "1", "mae": 0.6}
+    )
+    served: MemoryServedCalls = dataclasses.field(default_factory=MemoryServedCalls)
+    evidence: MemoryEvidence = dataclasses.field(default_factory=MemoryEvidence)
 
     def called(self, what: str, effect: Callable[[], None] = lambda: None) -> None:
-        """Note a call and do its effect, unless a fault comes before, or after, it."""
+        """Note a call and do its effect, unless a fault comes before, or after, it; or the process dies of it."""
         fault = self.fault(what)
         if fault == "before":
             raise Unavailable(f"{what} did not answer")
@@ -99,11 +115,18 @@ class World:
         effect()
         if fault == "after":
             raise Unavailable(f"the answer of {what} was lost")
+        if fault == "die":
+            raise Crash(what)
 
     @property
     def release(self) -> Release:
         """The action over this world."""
-        backends = Backends(
+        return Release(self.backends, FixedClock(self))
+
+    @property
+    def backends(self) -> Backends:
+        """What a release reaches of this world."""
+        return Backends(
             images=Images(self),
             models=Models(self),
             containers=Containers(self),
@@ -111,15 +134,32 @@ class World:
             scoring=Scoring(self),
             lake=Lake(self),
             golden=FakeGolden,
+            served=Served(self),
+            evidence=Evidence(self),
         )
-        return Release(backends, FixedClock(self))
 
-    def run(self, asked: Mapping[str, Any] | None = None, steps: int = 60) -> list[Observation]:
+    def serve(self, deployment: str, count: int, *, status: int = 200, ms: float = 20.0, level: float = 1.0) -> None:
+        """Log calls of a deployment, answered now: predictions spread around a level."""
+        for number in range(count):
+            spread = tuple(level + (place - 2) / 10 for place in range(5))
+            at = self.now - dt.timedelta(milliseconds=count - number)
+            call = LoggedCall(at, b'{"series": {}}', status, ms, spread if status == 200 else ())
+            self.served.add("demand-forecast", deployment, call)
+
+    def observe(self, asked: Mapping[str, Any], progress: Mapping[str, Any]) -> Observation:
+        """The next observation; a backend that does not answer is one that changes nothing."""
+        try:
+            return self.release.observe(asked, self.release.start(asked), progress)
+        except Unavailable as error:
+            return Observation(Status.ACTIVE, str(error), progress=progress)
+
+    def run(self, asked: Mapping[str, Any] | None = None, steps: int = 400) -> list[Observation]:
         """Observe until the end, saving the progress each time; a minute passes whenever nothing has changed."""
         asked = asked or request()
-        remote, progress, seen = self.release.start(asked), {}, []
+        progress: Mapping[str, Any] = {}
+        seen: list[Observation] = []
         for _ in range(steps):
-            seen.append(self.release.observe(asked, remote, progress))
+            seen.append(self.observe(asked, progress))
             if seen[-1].status is not Status.ACTIVE:
                 return seen
             if seen[-1].progress == progress:
@@ -143,6 +183,14 @@ class Images:
     def labels(self, repository: str, digest: str) -> Mapping[str, str] | None:
         self.world.called(f"labels {repository}@{digest[:13]}")
         return self.world.labels
+
+    def tagged(self, repository: str, tag: str) -> str | None:
+        self.world.called(f"tag {repository}:{tag}")
+        return self.world.tags.get(tag)
+
+    def newest(self, repository: str) -> str | None:
+        self.world.called(f"newest of {repository}")
+        return self.world.newest
 
     def reference(self, repository: str, digest: str) -> str:
         return f"registry/{repository}@{digest}"
@@ -181,7 +229,7 @@ class Containers:
         self.world.called(f"create {name}", lambda: self.world.groups.setdefault(name, made) and None)
 
     def delete(self, name: str) -> None:
-        assert self.world.groups[name].tags["sluice-token"] == "f" * 64, "a container group of others was deleted"
+        assert "sluice-token" in self.world.groups[name].tags, "a container group of others was deleted"
         self.world.called(f"delete {name}", lambda: self.world.groups.pop(name, None) and None)
 
     def logs(self, name: str) -> str:
@@ -224,12 +272,14 @@ class Endpoints:
         gone = dataclasses.replace(found, state="Deleting")
         self.world.called(f"remove {name}", lambda: self.world.deployments.update({name: gone}))
 
-    def write_traffic(self, endpoint: str, traffic: Mapping[str, int]) -> None:  # noqa: ARG002
-        shares = {name: share for name, share in traffic.items() if share}
+    def write_traffic(self, endpoint: str, traffic: Mapping[str, int], seen: Mapping[str, int]) -> None:  # noqa: ARG002
+        shares = {name: share for name, share in (self.world.traffic | dict(traffic)).items() if share}
+        if {name: share for name, share in seen.items() if share} != self.world.traffic:
+            raise Unavailable("the traffic has changed since it was looked at")
         assert sum(shares.values()) == 100
         for name in shares:
             assert self.world.deployments[name].state == "Succeeded", f"traffic for {name}, which does not stand"
-            assert name == OLD or self.world.images[name].rpartition("@")[2] in self.world.examined
+            assert name in self.world.trusted or self.world.images[name].rpartition("@")[2] in self.world.examined
         self.world.called(f"traffic {shares}", lambda: setattr(self.world, "traffic", shares))
 
     def logs(self, endpoint: str, name: str) -> str:  # noqa: ARG002
@@ -248,7 +298,9 @@ class Scoring:
             raise Unavailable(f"{url} does not answer")
         return 200
 
-    def post(self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None) -> Answer:
+    def post(
+        self, url: str, body: bytes, *, key: str | None = None, deployment: str | None = None, shadow: str | None = None
+    ) -> Answer:
         self.world.called(f"score {'production' if url == SCORING_URI else 'qa'} {deployment or ''}".strip())
         if url != SCORING_URI:
             if not self.world.healthy:
@@ -258,30 +310,65 @@ class Scoring:
             self.world.examined.add(DIGEST)
             return Answer(200, json.dumps(self.world.qa_answer).encode(), self.world.seconds)
         assert key == "key"
-        answering = deployment or next((name for name, share in self.world.traffic.items() if share), None)
+        shares = self.world.traffic
+        answering = deployment or max(sorted(shares), key=lambda each: shares[each], default=None)
         if answering not in self.world.deployments:
             return Answer(404, b"no such deployment", self.world.seconds)
-        told = self.world.production_answer if answering == NEW else {"prediction": 3.0, "model_version": "1"}
-        return Answer(200, json.dumps(told).encode(), self.world.seconds)
+        told = self.world.production_answer if answering == NEW else self.world.champion_answer
+        status = 500 if shadow and answering == NEW and self.world.shadow_fails else 200
+        return Answer(status, json.dumps(told).encode(), self.world.seconds)
+
+
+@dataclasses.dataclass
+class Served:
+    world: World
+
+    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Any:
+        self.world.called(f"served {deployment}")
+        return self.world.served.served(endpoint, deployment, since, until)
+
+    def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> list[LoggedCall]:
+        self.world.called(f"calls {deployment}")
+        return self.world.served.calls(endpoint, deployment, after, most)
+
+
+@dataclasses.dataclass
+class Evidence:
+    world: World
+
+    def newest(self, endpoint: str, most: int) -> list[bytes]:
+        self.world.called("newest evidence")
+        return self.world.evidence.newest(endpoint, most)
+
+    def all(self, endpoint: str) -> list[bytes]:
+        return self.world.evidence.all(endpoint)
+
+    def write(self, endpoint: str, number: int, body: bytes) -> bool:
+        self.world.called(f"evidence {number}", lambda: self.world.evidence.write(endpoint, number, body) and None)
+        return True
 
 
 GROUP = Plan.of(request()).group
 
 
 def steps_until(world: World, asked: dict[str, object], step: str) -> dict[str, object]:
-    """The progress with which a release enters a step."""
+    """The progress with which a release enters a step; half a minute passes whenever nothing has changed."""
     progress: dict[str, object] = {}
-    while progress.get("step") != step:
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+    for _ in range(500):
+        if progress.get("step") == step:
+            return progress
+        seen = world.observe(asked, progress)
         assert seen.status is Status.ACTIVE, seen.reason
+        if seen.progress == progress:
+            world.now += dt.timedelta(seconds=30)
         progress = json.loads(json.dumps(seen.progress))
-    return progress
+    raise AssertionError(f"it did not come to {step}: {seen.reason}")
 
 
 def finish(world: World, asked: dict[str, object], progress: dict[str, object]) -> Observation:
     """The last observation of a release that goes on from a progress."""
-    for _ in range(100):
-        seen = world.release.observe(asked, world.release.start(asked), progress)
+    for _ in range(3000):
+        seen = world.observe(asked, progress)
         if seen.status is not Status.ACTIVE:
             return seen
         world.now += dt.timedelta(seconds=30)

@@ -49,7 +49,7 @@ def test_an_image_that_passes_gets_all_traffic_and_the_old_deployment_goes() -> 
     assert result["previous"] == {OLD: 100}
     assert result["qa"]["mae"] < result["qa"]["naive_mae"]
     assert result["qa"]["reproduced_max_diff"] == 0
-    assert {"identify", "qa_check", "traffic", "retire"} <= set(result["seconds"])
+    assert {"identify", "qa_check", "weight 100: traffic", "retire"} <= set(result["seconds"])
 
 
 def test_a_first_release_needs_no_champion() -> None:
@@ -182,7 +182,7 @@ def test_a_container_that_crashes_fails_at_once_with_the_end_of_its_log() -> Non
     asked = request()
     progress = steps_until(world, asked, "qa_wait")
     world.groups[GROUP] = dataclasses.replace(world.groups[GROUP], state="Terminated", detail="with exit code 1")
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert_matches(seen, "the container terminated with exit code 1; its log ends: the end of the log")
 
 
@@ -211,10 +211,10 @@ def test_an_endpoint_that_is_being_changed_is_waited_for() -> None:
     world = World(endpoint_state="Updating")
     asked = request()
     progress = steps_until(world, asked, "deploy")
-    seen = world.release.observe(asked, world.release.start(asked), progress)
+    seen = world.observe(asked, progress)
     assert (seen.status, seen.progress) == (Status.ACTIVE, progress)
     world.endpoint_state = "Succeeded"
-    assert world.release.observe(asked, world.release.start(asked), progress).progress != progress
+    assert world.observe(asked, progress).progress != progress
 
 
 def test_traffic_that_somebody_else_changes_is_left_alone() -> None:
@@ -237,7 +237,7 @@ def test_a_new_deployment_that_does_not_answer_gives_the_traffic_back() -> None:
     world.production_answer = {"prediction": 9.0}
     last = finish(world, asked, progress)
     assert last.status is Status.FAILED
-    assert_matches(last, "verify: gave up after 5 minutes: a plain request is not answered as QA saw")
+    assert_matches(last, "verify: gave up after 5 minutes: a request is not answered as QA saw")
     assert_matches(last, f"restore: the traffic is as before, {OLD} 100 %")
     assert_untouched(world)
 
