@@ -1,21 +1,24 @@
-"""Accept: deliveries to the webhook of the running host, beside the same Azurite's own inserts."""
+"""Accept: deliveries to the webhook of the running host, beside Azurite's own inserts and the other systems."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import itertools
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
+import statistics
+from collections.abc import Awaitable, Callable
 
-from azure.data.tables.aio import TableClient
+from benchmarks import inserts
+from benchmarks.load import Event, Round, bodies, commits, deliver, lake_mix, post
+from benchmarks.report import Part, spread
+from benchmarks.stage import Stage, say
+from benchmarks.systems.sluice import NOTIFICATION
+from benchmarks.systems.system import System, Work
 
-from benchmarks.load import Round, bodies, commits, deliver, lake_mix
-from localcloud.cloud import STORE_ACCOUNT, STORE_KEY, Cloud
+RAW = "Azurite has the row; no fsync, no journal, no rules, no dedupe"
+WITHIN, LOAD = 2.0, 6000
+"""A round begins no delivery after so many seconds, and has so many events at most."""
 
-HOST = "journal and every matched lane hold it (Azurite: in memory, no fsync)"
-RAW = "Azurite holds the row in memory (no fsync); no journal, no rules, no dedupe"
+LAKE = "99 of 100 match nothing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,82 +28,93 @@ class Case:
     name: str
     means: str
     once: Callable[[], Awaitable[Round]]
+    fact: str = ""
+    system: System | None = None
 
 
-def cases(address: str, cloud: Cloud, in_flights: Sequence[int]) -> list[Case]:
-    """Every row, to be measured side by side."""
-    found = [_raw(cloud), _transactions(cloud)]
-    kinds = [
-        ("99 of 100 match nothing", lake_mix),
-        *((f"all match, {lanes} lanes", _all(lanes)) for lanes in (1, 20, 200)),
-    ]
-    for in_flight, batch, (kind, make) in itertools.product(in_flights, (1, 64), kinds):
-        count = max(600, 2 * in_flight) if batch == 1 else 64 * 40
+async def measure(stage: Stage) -> Part:
+    """The table of accept: the cases take turns."""
+    part, found = Part("Accept: acknowledged events a second"), dict[str, list[Round]]()
+    cases = _cases(stage)
+    for turn in range(-1, stage.rounds):  # the first turn warms: nobody's first connection or lane is measured
+        for case in cases:
+            if case.system not in (None, stage.sluice, *stage.peers):
+                continue
+            try:
+                one = await case.once()
+            except Exception as problem:
+                if case.system is None or case.system is stage.sluice:
+                    raise
+                stage.drop(case.system, problem)
+                continue
+            if turn >= 0:
+                found.setdefault(case.name, []).append(one)
+            stage.keep(f"accept, {case.name}", one.refused if case.system is stage.sluice else ())
+            if case.system is not None:
+                await case.system.rest()
+        say(f"  accept: round {turn + 1} of {stage.rounds}" if turn >= 0 else "  accept: warm")
+    _tell(part, [case for case in cases if case.name in found], found)
+    return part
+
+
+def _tell(part: Part, cases: list[Case], found: dict[str, list[Round]]) -> None:
+    base = statistics.median(one.rate for one in found[cases[0].name])
+    part.table("", "events/s", "to inserts", "p50 ms", "p99 ms", "refused", "acknowledged means")
+    for case in cases:
+        rounds = found[case.name]
+        rates = [one.rate for one in rounds]
+        p50, p99 = (statistics.median(getattr(one, name) for one in rounds) for name in ("p50", "p99"))
+        refused = sum(len(one.refused) for one in rounds)
+        ratio = statistics.median(rates) / base
+        part.row(case.name, spread(rates), f"{ratio:.2f}", f"{p50:.1f}", f"{p99:.1f}", refused, case.means)
+        if case.fact:
+            part.facts |= {case.fact: statistics.median(rates), f"{case.fact} p50": p50, f"{case.fact} p99": p99}
+
+
+def _cases(stage: Stage) -> list[Case]:
+    connection, within = stage.ground.connection, 0.5 if stage.quick else WITHIN
+    found = [
+        Case("azure-data-tables (aio), an insert an event, 32 in flight", RAW,
+             lambda: inserts.singles(connection, within), "inserts"),
+        Case("azure-data-tables (aio), transactions of 100, 8 in flight", RAW,
+             lambda: inserts.transactions(connection, within), "transactions"),
+        *(_peer(peer) for peer in stage.peers),
+    ]  # fmt: skip
+    kinds: list[tuple[str, Callable[[int], list[Event]]]] = [(LAKE, lake_mix)]
+    kinds += [(f"all match, {_lanes(lanes)}", _all(lanes)) for lanes in (1, 20, 200)]
+    means = f"{stage.sluice.means}; {stage.sluice.stored}"
+    for in_flight, batch, (kind, make) in itertools.product(stage.in_flight, (1, 64), kinds):
+        count = max(LOAD, 64 * in_flight) if batch == 64 else LOAD
         form = "single" if batch == 1 else "batches of 64"
-        found.append(
-            Case(
-                f"webhook, {form}, {kind}, {in_flight} in flight",
-                HOST,
-                _sending(address, make, count, batch, in_flight),
-            )
-        )
+        name, fact = f"Sluice, {form}, {kind}, {in_flight} in flight", f"accept {form}, {kind}, {in_flight}"
+        found.append(Case(name, means, _ours(stage, make, count, batch, in_flight, within), fact, stage.sluice))
     return found
 
 
-def _all(lanes: int) -> Callable[[int], list[dict[str, object]]]:
+def _lanes(count: int) -> str:
+    return "1 lane" if count == 1 else f"{count} lanes"
+
+
+def _all(lanes: int) -> Callable[[int], list[Event]]:
     return lambda count: commits(count, lanes)
 
 
-def _sending(
-    address: str, make: Callable[[int], list[dict[str, object]]], count: int, batch: int, in_flight: int
+def _ours(
+    stage: Stage, make: Callable[[int], list[Event]], count: int, batch: int, in_flight: int, within: float
 ) -> Callable[[], Awaitable[Round]]:
+    address = stage.sluice.address()
+
     async def once() -> Round:
-        return await deliver(address, bodies(make(count), batch), in_flight, count)
+        sent = [post(address, body, NOTIFICATION) for body in bodies(make(count), batch)]
+        return await deliver(address, sent, in_flight, batch, within)
 
     return once
 
 
-def _raw(cloud: Cloud) -> Case:
-    async def insert(table: TableClient, number: int) -> None:
-        await table.create_entity(_entity(f"p{number % 20}", uuid.uuid4().hex))
-
+def _peer(peer: System) -> Case:
     async def once() -> Round:
-        return await _storage(cloud, insert, 1000, 32, 1)
+        count = peer.events[Work.LAKE]
+        return await deliver(peer.address(), peer.requests(Work.LAKE, lake_mix(count)), 32, 1, WITHIN)
 
-    return Case("azure-data-tables (aio), one insert an event, 32 in flight", RAW, once)
-
-
-def _transactions(cloud: Cloud) -> Case:
-    async def insert(table: TableClient, _: int) -> None:
-        partition = uuid.uuid4().hex
-        await table.submit_transaction([("create", _entity(partition, f"{row:03d}")) for row in range(100)])
-
-    async def once() -> Round:
-        return await _storage(cloud, insert, 40, 8, 100)
-
-    return Case("azure-data-tables (aio), transactions of 100, 8 in flight", RAW, once)
-
-
-def _entity(partition: str, row: str) -> dict[str, str]:
-    return {"PartitionKey": partition, "RowKey": row, "payload": "x" * 850}
-
-
-async def _storage(
-    cloud: Cloud, call: Callable[[TableClient, int], Awaitable[None]], calls: int, in_flight: int, events: int
-) -> Round:
-    connection = cloud.connection_string(STORE_ACCOUNT, STORE_KEY)
-    times: list[float] = []
-    waiting = iter(range(calls))
-
-    async def worker(table: TableClient) -> None:
-        for number in waiting:
-            began = time.perf_counter()
-            await call(table, number)
-            times.append(time.perf_counter() - began)
-
-    async with TableClient.from_connection_string(connection, table_name="benchraw") as table:
-        began = time.perf_counter()
-        await asyncio.gather(*(worker(table) for _ in range(in_flight)))
-        rate = calls * events / (time.perf_counter() - began)
-    times.sort()
-    return Round(rate, times[len(times) // 2] * 1000, times[int(len(times) * 0.99) - 1] * 1000)
+    name = f"{peer.name}, single, {LAKE}, 32 in flight"
+    return Case(name, f"{peer.means}; {peer.stored}", once, f"accept {peer.name}", peer)

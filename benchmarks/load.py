@@ -6,14 +6,19 @@ import asyncio
 import dataclasses
 import itertools
 import json
+import math
 import statistics
 import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from benchmarks.connection import Connection, Refusal
 from localcloud.cloud import STORAGE_ID
 
+Event = dict[str, object]
+
+_TRIES, _PAUSE = 40, 0.05
 _numbers = itertools.count(1)
 
 
@@ -24,11 +29,13 @@ class Round:
     rate: float
     p50: float
     p99: float
-    refused: int = 0
+    refused: tuple[Refusal, ...] = ()
     """Answers that were no acknowledgement; what they refused was sent again, as Event Grid does."""
+    sent: tuple[float, ...] = ()
+    """When each request was first sent, in the order of the requests (`time.perf_counter`)."""
 
 
-def blob_event(container: str, path: str) -> dict[str, object]:
+def blob_event(container: str, path: str) -> Event:
     """A `BlobCreated` of 850 bytes or so."""
     return {
         "id": str(uuid.uuid4()), "topic": STORAGE_ID, "eventType": "Microsoft.Storage.BlobCreated",
@@ -44,7 +51,7 @@ def blob_event(container: str, path: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def commits(count: int, lanes: int, container: str = "bronze", name: str = "t") -> list[dict[str, object]]:
+def commits(count: int, lanes: int, container: str = "bronze", name: str = "t") -> list[Event]:
     """Delta commits that all match, spread over `lanes` tables."""
     return [
         blob_event(container, f"{name}{lanes}-{number % lanes:03d}/_delta_log/{next(_numbers):020d}.json")
@@ -52,7 +59,7 @@ def commits(count: int, lanes: int, container: str = "bronze", name: str = "t") 
     ]
 
 
-def lake_mix(count: int, lanes: int = 20) -> list[dict[str, object]]:
+def lake_mix(count: int, lanes: int = 20) -> list[Event]:
     """A lake's real mix: of a hundred events one is a commit, the rest are data files that match nothing."""
     matching = iter(commits(count // 100 + 1, lanes))
     return [
@@ -61,41 +68,74 @@ def lake_mix(count: int, lanes: int = 20) -> list[dict[str, object]]:
     ]
 
 
-def bodies(events: Sequence[dict[str, object]], batch: int) -> list[bytes]:
+def table_of(event: Event) -> str:
+    """The table of a commit, by its subject."""
+    return str(event["subject"]).split("/blobs/")[1].split("/")[0]
+
+
+def bodies(events: Sequence[Event], batch: int) -> list[bytes]:
     """The events as deliveries of `batch` events each."""
     return [json.dumps(events[at : at + batch]).encode() for at in range(0, len(events), batch)]
 
 
-async def deliver(address: str, posts: Sequence[bytes], in_flight: int, events: int) -> Round:
-    """Send every body until it is acknowledged."""
-    waiting, times, refused = iter(posts), [], []
-    began = time.perf_counter()
-    workers = min(in_flight, len(posts))
-    await asyncio.gather(*(_worker(address, waiting, times, refused) for _ in range(workers)))
-    rate = events / (time.perf_counter() - began)
-    times.sort()
-    return Round(rate, statistics.median(times) * 1000, times[int(len(times) * 0.99) - 1] * 1000, len(refused))
-
-
-async def _worker(address: str, waiting: Iterator[bytes], times: list[float], refused: list[bytes]) -> None:
+def post(address: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    """A whole POST request of JSON."""
     parts = urllib.parse.urlsplit(address)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    head = (
-        f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
-        "aeg-event-type: Notification\r\nContent-Length: "
-    ).encode()
-    for body in waiting:
-        began = time.perf_counter()
-        while not (answer := await _post(reader, writer, head, body)).startswith(b"HTTP/1.1 20"):
-            refused.append(answer)
-        times.append(time.perf_counter() - began)
-    writer.close()
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    lines = [f"POST {target} HTTP/1.1", f"Host: {parts.netloc}", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> bytes:
-    """The head of the answer to one delivery."""
-    writer.write(head + str(len(body)).encode() + b"\r\n\r\n" + body)
-    answer = await reader.readuntil(b"\r\n\r\n")
-    lengths = (line[15:] for line in answer.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    await reader.readexactly(int(next(lengths, b"0")))
-    return answer
+async def deliver(
+    address: str, requests: Sequence[bytes], in_flight: int, each: int = 1, within: float = math.inf
+) -> Round:
+    """Send requests of `each` events to the server of `address`, every one until it is acknowledged.
+
+    After `within` seconds no other request is begun.
+    """
+    sender = _Sender(address, requests, time.perf_counter() + within)
+    began = time.perf_counter()
+    await asyncio.gather(*(sender.work() for _ in range(min(in_flight, len(requests)))))
+    return sender.round(each, time.perf_counter() - began)
+
+
+def summary(rate: float, seconds: list[float]) -> Round:
+    """A round by the times of its requests."""
+    seconds = sorted(seconds)
+    return Round(rate, statistics.median(seconds) * 1000, seconds[max(0, int(len(seconds) * 0.99) - 1)] * 1000)
+
+
+class _Sender:
+    def __init__(self, address: str, requests: Sequence[bytes], until: float) -> None:
+        self._address, self._requests, self._until = urllib.parse.urlsplit(address), requests, until
+        self._waiting: Iterator[int] = iter(range(len(requests)))
+        self._sent, self._taken = [0.0] * len(requests), [0.0] * len(requests)
+        self._refused: list[Refusal] = []
+
+    async def work(self) -> None:
+        """One request after the other on one connection."""
+        connection = Connection(str(self._address.hostname), int(self._address.port or 80))
+        for number in self._waiting:
+            began = time.perf_counter()
+            if began > self._until:
+                break
+            self._sent[number] = began
+            await self._until_taken(connection, self._requests[number])
+            self._taken[number] = time.perf_counter() - began
+        connection.close()
+
+    async def _until_taken(self, connection: Connection, request: bytes) -> None:
+        for _ in range(_TRIES):
+            answer = await connection.ask(request)
+            if answer.taken:
+                return
+            self._refused.append(answer)
+            await asyncio.sleep(_PAUSE)
+        raise RuntimeError(f"not acknowledged in {_TRIES} tries: {answer.status} {answer.body[:300]!r}")
+
+    def round(self, each: int, seconds: float) -> Round:
+        """What was measured."""
+        taken = [one for one in self._taken if one]
+        found = summary(len(taken) * each / seconds, taken)
+        return dataclasses.replace(found, refused=tuple(self._refused), sent=tuple(self._sent))
