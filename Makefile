@@ -34,7 +34,7 @@ mutants: setup  ## Planted faults: the simulation must notice each (SEEDS=200)
 chaos: setup  ## Kill hosts, stop storage, lose answers; then compare the records (KILLS=200)
 	@$(BIN)/python -m chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
-bench: setup  ## How fast events are accepted, beside the storage's own inserts
+bench: setup  ## How fast, and what it costs, beside raw inserts, Restate, DBOS and Prefect
 	@$(BIN)/python -m benchmarks
 
 backtest: setup  ## Four past weeks by the rules of the Battle of Water Demand Forecasting

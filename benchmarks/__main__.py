@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -54,8 +55,13 @@ async def run(given: argparse.Namespace) -> int:
             say(parts[-1].text())
     finally:
         await asyncio.to_thread(stage.end)
-    _write(given, f"{about}; {given.rounds} rounds, {(time.monotonic() - began) / 60:.0f} minutes", parts, stage)
+    _write(given, _about(given, about, time.monotonic() - began), parts, stage)
     return 1 if failed else 0
+
+
+def _about(given: argparse.Namespace, about: str, seconds: float) -> str:
+    rounds = "one small round" if given.quick else f"{given.rounds} rounds"
+    return f"{about}; {rounds} in {seconds / 60:.0f} minutes, load after {os.getloadavg()[0]:.1f}"
 
 
 def _write(given: argparse.Namespace, about: str, parts: list[Part], stage: Stage) -> None:
@@ -63,7 +69,7 @@ def _write(given: argparse.Namespace, about: str, parts: list[Part], stage: Stag
     judged = goals.table(facts)
     text = page(about, judged, parts, stage.told)
     say("\n".join(judged))
-    whole = not given.quick and not given.no_peers and set(given.only) == set(PARTS)
+    whole = given.readme or (not given.quick and not given.no_peers and set(given.only) == set(PARTS))
     for place in (FOLDER / "report.md", *([README] if whole else [])):
         place.write_text(text, encoding="utf-8")
         say(f"report: {place}")
@@ -77,6 +83,9 @@ def main() -> int:
     parser.add_argument("--only", type=_parts, default=[*PARTS], metavar="PART,PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="one small round of all that needs no other system")
     parser.add_argument("--no-peers", action="store_true", help="only what is ours")
+    parser.add_argument(
+        "--readme", action="store_true", help="rewrite benchmarks/README.md, however little was measured"
+    )
     given = parser.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 5)
     given.in_flight = given.in_flight or ([32] if given.quick else [32, 256, 512])

@@ -40,11 +40,11 @@ async def measure(stage: Stage) -> Part:
     """Both tables."""
     part = Part("End to end: from the delivery to the backend's call")
     part.note(
-        f"{IN_FLIGHT} deliveries in flight, every tenth event sent twice; the backend is a loopback server that",
-        "answers at once. Sluice calls it as a Databricks job (run-now, and a look at the finished run), the others",
-        "from a step. Sluice does more for a run: it writes a manifest, looks until the backend says that the work has",
-        "ended, and raises an event; the others are done with the call. CPU is of all processes of a system with its store,",
-        "memory without Azurite; *wrong* counts events that were worked on twice or not at all.",
+        f"{IN_FLIGHT} deliveries in flight, every tenth event sent twice; the backend, a loopback server, answers at",
+        "once. Sluice calls it as a Databricks job (run-now, and a look at the finished run), the others in a step.",
+        "Sluice does more for a run: it writes a manifest, looks until the backend says that the work has ended, and",
+        "raises an event; the others are done with the call. CPU is of all processes of a system and its store, memory",
+        "without Azurite; *wrong* counts events that were worked on twice or not at all.",
     )
     for work in (Work.SINGLE, Work.LANES):
         await _compare(stage, part, work)

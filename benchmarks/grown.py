@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 import uuid
 
+import psutil
+
 from benchmarks import ground
 from benchmarks.ground import Ground
 from benchmarks.load import Round, blob_event, bodies, commits, deliver, lake_mix, post
@@ -20,7 +22,8 @@ from benchmarks.systems.sluice import NOTIFICATION
 from chaos.hosts import Host
 
 EVENTS, LANES = 1_000_000, 100_000
-_EXPLAIN_WITHIN, _INDEXED_WITHIN = 60.0, 180.0
+_WITHIN, _LONG = 60.0, 5000.0
+_STILL, _TICKS = 3.0, 6
 
 
 async def measure(stage: Stage) -> Part:
@@ -37,6 +40,7 @@ async def measure(stage: Stage) -> Part:
         began = time.monotonic()
         ids = await _grow(large, hosts[large], events, lanes)
         say(f"  growth: seeded in {time.monotonic() - began:.0f} s")
+        await _tend(hosts[large])
         found: dict[str, list[Round]] = collections.defaultdict(list)
         for _ in range(2):  # the first connects and warms
             await _round(stage, hosts[small], 200)
@@ -46,7 +50,7 @@ async def measure(stage: Stage) -> Part:
                 found[name].append(await _round(stage, hosts[one], 100 if stage.quick else 1000))
             say(f"  growth: round {turn + 1} of {stage.rounds}")
         _tell(part, found)
-        await _explain(stage, part, hosts[large], ids)
+        await _explain(part, hosts[large], ids)
     finally:
         for one in (small, large):
             await asyncio.to_thread(one.end)
@@ -75,6 +79,33 @@ async def _grow(large: Ground, host: Host, events: int, lanes: int) -> list[str]
     return await Seed(large, matching, other).grow(events, lanes)
 
 
+async def _tend(host: Host) -> None:
+    """Let the app's upkeep, where it has one, do what such a journal gives it to do; a timer would in some minutes."""
+    _, master = ground.keys(host)
+    headers = {"x-functions-key": master, "Content-Type": "application/json"}
+    address = f"{host.cloud.url('functions')}/admin/functions/upkeep"
+    for _ in range(_TICKS):
+        began = time.monotonic()
+        request = urllib.request.Request(address, b"{}", headers)
+        status, _ = await asyncio.to_thread(_ask, request)
+        if status != "202":
+            return
+        await _still(host)
+        if time.monotonic() - began < 2 * _STILL:
+            return
+
+
+async def _still(host: Host) -> None:
+    """Wait until a host has computed next to nothing for some seconds."""
+    assert host.process is not None
+    process, deadline = psutil.Process(host.process.pid), time.monotonic() + 300
+    while time.monotonic() < deadline:
+        before = process.cpu_times()
+        await asyncio.sleep(_STILL)
+        if process.cpu_times().user - before.user < 0.1 * _STILL:
+            return
+
+
 async def _round(stage: Stage, host: Host, count: int) -> Round:
     address = await asyncio.to_thread(ground.address, host)
     mixed = [
@@ -88,34 +119,29 @@ async def _round(stage: Stage, host: Host, count: int) -> Round:
     return one
 
 
-async def _explain(stage: Stage, part: Part, host: Host, ids: list[str]) -> None:
-    """Each id once; the first ones are asked again until the index, which a timer builds, has them."""
+async def _explain(part: Part, host: Host, ids: list[str]) -> None:
+    """Each id once, the first one to warm; where an answer takes long, few of them."""
     key, _ = ground.keys(host)
-    waited, taken, answer = time.monotonic(), [], ""
-    while True:
-        took, answer = await asyncio.to_thread(_ask, host, ids[0], key)
-        if (answer == "200" and took < 1000) or stage.quick or time.monotonic() - waited > _INDEXED_WITHIN:
+    taken: list[float] = []
+    for event_id in ids[:10]:
+        began = time.perf_counter()
+        address = f"{host.cloud.url('functions')}/api/explain/{event_id}"
+        answer, _ = await asyncio.to_thread(_ask, urllib.request.Request(address, headers={"x-functions-key": key}))
+        taken.append((time.perf_counter() - began) * 1000)
+        if len(taken) > 2 and taken[-1] > _LONG:
             break
-        await asyncio.sleep(5.0)
-    for event_id in ids[1 : 1 + (3 if took > 5000 else 9)]:
-        took, answer = await asyncio.to_thread(_ask, host, event_id, key)
-        taken.append(took)
+    taken = taken[1:] or taken
     part.table("`explain` over HTTP on the grown store", "ms", "answers")
     part.row("an event of one of its lanes", spread(taken), answer)
     part.facts["explain"] = statistics.median(taken)
 
 
-def _ask(host: Host, event_id: str, key: str) -> tuple[float, str]:
-    request = urllib.request.Request(
-        f"{host.cloud.url('functions')}/api/explain/{event_id}", headers={"x-functions-key": key}
-    )
-    began = time.perf_counter()
+def _ask(request: urllib.request.Request) -> tuple[str, bytes]:
+    """The answer's status, or why there was none, and its body."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_EXPLAIN_WITHIN) as one:
-            one.read()
-            answer = str(one.status)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_WITHIN) as answer:
+            return str(answer.status), answer.read()
     except urllib.error.HTTPError as error:
-        answer = str(error.code)
+        return str(error.code), error.read()
     except OSError:
-        answer = f"none within {_EXPLAIN_WITHIN:.0f} s"
-    return (time.perf_counter() - began) * 1000, answer
+        return f"none within {_WITHIN:.0f} s", b""

@@ -103,7 +103,7 @@ async def deliver(
 def summary(rate: float, seconds: list[float]) -> Round:
     """A round by the times of its requests."""
     seconds = sorted(seconds)
-    return Round(rate, statistics.median(seconds) * 1000, seconds[max(0, int(len(seconds) * 0.99) - 1)] * 1000)
+    return Round(rate, statistics.median(seconds) * 1000, seconds[math.ceil(len(seconds) * 0.99) - 1] * 1000)
 
 
 class _Sender:
@@ -117,12 +117,11 @@ class _Sender:
         """One request after the other on one connection."""
         connection = Connection(str(self._address.hostname), int(self._address.port or 80))
         for number in self._waiting:
-            began = time.perf_counter()
-            if began > self._until:
-                break
-            self._sent[number] = began
+            began = self._sent[number] = time.perf_counter()
             await self._until_taken(connection, self._requests[number])
-            self._taken[number] = time.perf_counter() - began
+            self._taken[number] = (now := time.perf_counter()) - began
+            if now > self._until:
+                break
         connection.close()
 
     async def _until_taken(self, connection: Connection, request: bytes) -> None:

@@ -20,7 +20,7 @@ from shared.phases import Phase
 from shared.route_file import _KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/**/*.md")])
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
 MADE_HERE = ("local.settings.json", ".local/", ".venv", ".envs")
 
