@@ -14,6 +14,7 @@ from localcloud import node
 from localcloud.cloud import ROOT
 
 PEERS = ROOT / ".local" / "benchmarks" / "peers"
+_WITHIN = 300
 _UV = ROOT / ".venv" / "bin" / "uv"
 
 
@@ -47,10 +48,11 @@ def _run(command: Sequence[object], cwd: Path = ROOT) -> None:
     argv = [str(part) for part in command]
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env=bootstrap.installer_environment(), capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise NotHere(f"{argv[0]} does not run: {error}") from error
+            argv, cwd=cwd, env=bootstrap.installer_environment(), capture_output=True, text=True, check=False,
+            timeout=_WITHIN,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotHere(f"cannot be installed: {error}") from error
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
         raise NotHere(f"cannot be installed: {said[0][:200]}")
