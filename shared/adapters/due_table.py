@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Iterator
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableClient
 
 from shared.adapters.azure_errors import translated
@@ -14,6 +15,8 @@ from shared.lanes import LaneKey
 from shared.ports import Due
 
 _SHARDS = 16
+_REPEATED = frozenset({"POST"})
+"""The SDK gives up an insert whose kept connection was closed while it went out; ours has a name of its own."""
 
 
 class TableDue:
@@ -27,8 +30,8 @@ class TableDue:
         row = f"{_stamp(due.at)}~{uuid.uuid4().hex}"
         place = {"PartitionKey": _shard(due.lane), "RowKey": row}
         facts = {"route": due.lane.route, "key": due.lane.key, "generation": due.generation or 0}
-        with translated("the due index"):
-            self._table.create_entity(place | facts)
+        with translated("the due index"), contextlib.suppress(ResourceExistsError):  # it landed, its answer was lost
+            self._table.create_entity(place | facts, retry_on_methods=_REPEATED)
 
     def overdue(self, now: dt.datetime) -> Iterator[Due]:
         """See `ports.DueIndex`."""
