@@ -15,7 +15,7 @@ from benchmarks.systems.sluice import NOTIFICATION
 from benchmarks.systems.system import System, Work
 
 RAW = "Azurite has the row; no fsync, no journal, no rules, no dedupe"
-WITHIN, LOAD = 2.0, 6000
+WITHIN, LOAD = 1.5, 6000
 """A round begins no delivery after so many seconds, and has so many events at most."""
 
 LAKE = "99 of 100 match nothing"

@@ -15,7 +15,7 @@ from benchmarks.report import Part, spread
 from benchmarks.stage import Stage, say
 from benchmarks.systems.system import System, Work
 
-IN_FLIGHT, A_LANE, DUPLICATES, SECONDS = 32, 50, 0.1, 4.0
+IN_FLIGHT, A_LANE, DUPLICATES, SECONDS = 32, 50, 0.1, 3.0
 _LEAST = {Work.SINGLE: 1, Work.LANES: 4}
 """Lanes of 50 events that a round has at least."""
 

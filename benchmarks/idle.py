@@ -17,7 +17,7 @@ from benchmarks.systems.sluice import NOTIFICATION
 from benchmarks.systems.system import System, Work
 from localcloud.cloud import ROOT
 
-EVENTS, WATCHED = 30, 30.0
+EVENTS, WATCHED = 20, 30.0
 _A_MONTH = 30.4 * 86_400
 _WITHIN = 60.0
 
