@@ -57,8 +57,8 @@ class Sluice(System):
 
     async def ids(self, told: Mapping[str, object]) -> list[str]:
         """See `System`; the set of a lane is in its run's manifest."""
-        if "event" in told:
-            return [str(told["event"])]
+        if "manifest" not in told:
+            return [str(told.get("event"))]
         name = str(told["manifest"]).split("/sluice/", 1)[1]
         blob = await asyncio.to_thread(lambda: self._sets.download_blob(name).readall())
         return [str(entry["id"]) for entry in json.loads(blob)["events"]]
