@@ -124,8 +124,9 @@ async def _worked(stage: Stage, system: System, seen: int, expected: set[str]) -
         await asyncio.sleep(0.5 if last else 0.05)
         for call in stage.stub.calls[seen:]:
             seen += 1
-            for found in expected.intersection(await system.ids(call.told)):
-                worked[found].append(call.at)
+            for found in await system.ids(call.told):
+                if found in expected:
+                    worked[found].append(call.at)
     return worked
 
 
