@@ -86,7 +86,7 @@ async def _tend(host: Host) -> None:
     address = f"{host.cloud.url('functions')}/admin/functions/upkeep"
     for _ in range(_TICKS):
         began = time.monotonic()
-        request = urllib.request.Request(address, b"{}", headers)
+        request = urllib.request.Request(address, b'{"input": ""}', headers)
         status, _ = await asyncio.to_thread(_ask, request)
         if status != "202":
             return

@@ -29,6 +29,7 @@ from shared.lanes import LaneKey
 from shared.settings import Storage
 
 _AT_ONCE, _A_BLOCK = 48, 2000
+_FILE = f"journal/{dt.datetime.now(dt.UTC) - dt.timedelta(days=1):%Y/%m/%d/%H}/"
 Row = Mapping[str, Any]
 
 
@@ -46,24 +47,34 @@ class Seed:
     def __init__(self, ground: Ground, matching: Event, other: Event) -> None:
         self._matching, self._other = matching, other
         storage = Storage(STORE_ACCOUNT, ground.connection)
-        self._container = ContainerClient.from_connection_string(ground.connection, "sluice")
-        blobs = open_service(storage, "blob", lambda: None)
-        self._journal = BlobJournal(self._container, RestContainer(blobs, "sluice"), Yesterday())
+        container = ContainerClient.from_connection_string(ground.connection, "sluice")
+        self._blobs = RestContainer(open_service(storage, "blob", lambda: None), "sluice")
+        self._journal = BlobJournal(container, self._blobs, Yesterday())
         self._lanes = RestTable(open_service(storage, "table", lambda: None), "sluicelanes")
         self._rows = TableServiceClient.from_connection_string(ground.connection).get_table_client("sluicelanes")
 
     async def grow(self, events: int, lanes: int) -> list[str]:
         """Journal so many events, and give so many lanes one event each; ids of some that are in a lane."""
         told = {str(record.get("id")): record for _, record in self._journal.scan()}
-        matching, other = told[str(self._matching["id"])], told[str(self._other["id"])]
+        matching, other = (_aged(told[str(event["id"])]) for event in (self._matching, self._other))
         made = commits(lanes, lanes, name=f"g{uuid.uuid4().hex[:6]}-")
-        text, template = json.dumps(other), str(self._other["id"])
-        await self._write(_swapped(text, {template: str(uuid.uuid4())}) for _ in range(events - lanes))
+        await self._fill(other, events - lanes)
         references = await self._write(self._copies(matching, made))
         await self._open_lanes(made, references)
         await self._journal.close()
         await self._lanes.close()
         return [str(event["id"]) for event in made[:: max(1, lanes // 10)]]
+
+    async def _fill(self, record: Row, count: int) -> None:
+        """Events that match nothing, a file of their own: they differ from the template in their id alone."""
+        text, template = json.dumps(record), str(self._other["id"])
+        name, at = f"{_FILE}{uuid.uuid4().hex[:12]}-000001", 0
+        await self._blobs.create(name)
+        while count > 0:
+            ids = (str(uuid.uuid4()) for _ in range(min(count, _A_BLOCK)))
+            block = "".join(text.replace(template, one) + "\n" for one in ids).encode()
+            await self._blobs.append(name, block, at)
+            at, count = at + len(block), count - _A_BLOCK
 
     def _copies(self, record: Row, made: list[Event]) -> Iterator[Row]:
         text = json.dumps(record)
@@ -111,6 +122,12 @@ def _names(event: Event) -> tuple[str, ...]:
 
 def _lane(event: Event) -> LaneKey:
     return LaneKey("accept", str(event["subject"]).split("/blobs/")[1].split("/")[0])
+
+
+def _aged(record: Row) -> Row:
+    """The record as it would be had it come a day earlier: what has just come is not indexed yet."""
+    received = dt.datetime.fromisoformat(str(record["received"])) - dt.timedelta(days=1)
+    return {**record, "received": received.isoformat()}
 
 
 def _swapped(text: str, swaps: Mapping[str, str]) -> Any:
