@@ -36,7 +36,7 @@ async def measure(stage: Stage) -> Part:
     """The table of accept: the cases take turns."""
     part, found = Part("Accept: acknowledged events a second"), dict[str, list[Round]]()
     cases = _cases(stage)
-    for turn in range(0 if stage.quick else -1, stage.rounds):  # one turn warms connections and lanes
+    for turn in range(-1, stage.rounds):  # the first turn warms connections and lanes
         for case in cases:
             if case.system not in (None, stage.sluice, *stage.peers):
                 continue
