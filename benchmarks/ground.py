@@ -24,6 +24,8 @@ ROUTES = Path(__file__).with_name("routes.yaml")
 _SETTINGS = {
     # Optional in the app's settings, and absent here: nobody outside listens.
     "EVENTGRID_TOPIC_ENDPOINT": "", "APPLICATIONINSIGHTS_CONNECTION_STRING": "",
+    # No hub is served here: its function is invoked by hand, with the batches that a hub would deliver.
+    "AzureWebJobs.event_hub.Disabled": "true", "AzureWebJobs.scoring_log.Disabled": "true",
     # As in Azure; no host is killed here.
     "SLUICE_HOST_QUEUE_VISIBILITY": "600",
 }  # fmt: skip
