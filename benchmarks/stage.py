@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Sequence
 from benchmarks.connection import Refusal
 from benchmarks.counting import Relay
 from benchmarks.ground import Ground, loud_lines
+from benchmarks.load import deliver, lake_mix
 from benchmarks.report import FOLDER
 from benchmarks.stub import Stub
 from benchmarks.systems.dbos import DBOS, DBOSPostgres
 from benchmarks.systems.prefect import Prefect
 from benchmarks.systems.restate import Restate
 from benchmarks.systems.sluice import Sluice
-from benchmarks.systems.system import System
+from benchmarks.systems.system import System, Work
 from chaos.hosts import Host
 
 PEERS: tuple[type[System], ...] = (Restate, DBOS, DBOSPostgres, Prefect)
@@ -47,6 +48,9 @@ class Stage:
         sluice = Sluice(FOLDER / "sluice", stub, ground)
         try:
             await sluice.start()
+            await deliver(
+                sluice.address(), sluice.requests(Work.LAKE, lake_mix(1)), 1
+            )  # the store is made at first use
         except BaseException:
             ground.end()
             raise
