@@ -8,11 +8,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 Thing = TypeVar("Thing")
-_WORD = float(1 << 32)
+_WORDS, _WORD = struct.Struct(">4I"), float(1 << 32)
 
 KINDS = (
     "lost", "after", "late", "conflict", "landed_conflict", "partial", "throttled", "odd", "slow",
@@ -57,9 +58,8 @@ class Dice:
         """The next roll for a name."""
         self._counts[name] += 1
         full = f"{name}#{self._counts[name]}"
-        number = int.from_bytes(hashlib.blake2b(f"{self.seed}|{full}".encode(), digest_size=16).digest(), "big")
-        a, b, c, d = ((number >> shift & 0xFFFFFFFF) / _WORD for shift in (0, 32, 64, 96))
-        return Roll(full, a, b, c, d)
+        a, b, c, d = _WORDS.unpack(hashlib.blake2b(f"{self.seed}|{full}".encode(), digest_size=16).digest())
+        return Roll(full, a / _WORD, b / _WORD, c / _WORD, d / _WORD)
 
     def fault(self, roll: Roll, kinds: Sequence[str]) -> str | None:
         """What goes wrong here, None for nothing."""

@@ -38,7 +38,7 @@ def routes(dice: Dice) -> Routes:
     beside = dice.pick("beside", (("mirror",), ("index",), ("join",), ("mirror", "join"), ("mirror", "index")))
     retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
     emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
-    common: dict[str, Any] = {"timeout": _seconds(900), "start_timeout": _seconds(7200)}
+    common: dict[str, Any] = {"timeout": _seconds(300), "start_timeout": _seconds(7200)}
     drawn = (
         Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
               flow=_flow(dice, "curate"), limit=dice.pick("curate limit", (None, None, 3)), emits=emits,

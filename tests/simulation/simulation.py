@@ -90,7 +90,8 @@ class Simulation:
         logging.disable(logging.CRITICAL)
         try:
             self.scheduler.at(SWEEP, self._sweep)
-            self.scheduler.at(UPKEEP, self._keep)
+            if self.dice.pick("upkeep", (True, False, False)):
+                self.scheduler.at(UPKEEP, self._keep)
             self.scheduler.at(TROUBLE, self._calm)
             self.scheduler.at(15, self._operate)
             self.scheduler.run(lambda: self.checks.broken is not None, TROUBLE)
