@@ -41,6 +41,11 @@ def taken(limit: Limit, holder: Holder, most: int, now: dt.datetime) -> tuple[Li
     return Limit((*limit.holders, holder), others, waiters), True
 
 
+def without(limit: Limit, holders: tuple[Holder, ...]) -> Limit:
+    """Take the places of these away."""
+    return dataclasses.replace(limit, holders=tuple(other for other in limit.holders if other not in holders))
+
+
 def returned(limit: Limit, holder: Holder, most: int, now: dt.datetime) -> tuple[Limit, tuple[str, ...]]:
     """Give a place back, reserve what is free for who is next; answers their keys, to be rung."""
     holders = tuple(other for other in limit.holders if other != holder)

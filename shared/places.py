@@ -9,7 +9,7 @@ from shared.ports import Ring
 from shared.runs import Run
 from shared.world import World
 
-_TRIES = 20
+_TRIES, _OLD = 20, 20
 
 
 class Places:
@@ -23,6 +23,10 @@ class Places:
         for _ in range(_TRIES):
             limit, version = self._world.limits.limit(lane.route)
             after, taken = limits.taken(limit, (lane.key, generation), most, self._world.clock.now())
+            over = () if taken else self._over(lane.route, limit)
+            if over:
+                self._saved(lane.route, limit, limits.without(limit, over), version)
+                continue
             if self._saved(lane.route, limit, after, version):
                 return taken
         raise Unavailable(f"the places of route {lane.route} changed {_TRIES} times while one was taken")
@@ -37,6 +41,13 @@ class Places:
                     self._ring(LaneKey(run.route, key))
                 return
         raise Unavailable(f"the places of route {run.route} changed {_TRIES} times while one was given back")
+
+    def _over(self, route: str, limit: limits.Limit) -> tuple[limits.Holder, ...]:
+        """The oldest holders whose runs are over: who was slow took a place for what had started and ended meanwhile."""
+        found = (
+            (holder, self._world.lanes.run(LaneKey(route, holder[0]), holder[1])) for holder in limit.holders[:_OLD]
+        )
+        return tuple(holder for holder, run in found if run is not None and not run[0].alive)
 
     def _saved(self, route: str, before: limits.Limit, after: limits.Limit, version: str) -> bool:
         if after == before:

@@ -210,8 +210,9 @@ class Checks:
             worked = not lane.asked and (not lane.carried or bool(lane.have))
             self.hold(worked, f"what was carried or asked for is worked on: {lane}")
         for route in simulation.routes.routes:
-            held = simulation.limits.limit(route.name)[0].holders
-            self.hold(not held, f"at rest no place of a route is held: {route.name} {held}")
+            for key, generation in simulation.limits.limit(route.name)[0].holders:
+                held = simulation.lanes.run(LaneKey(route.name, key), generation)
+                self.hold(held is not None, f"at rest no place is held for what never started: {route.name} {key}")
         self._once(runs)
         self._sets_go_on(runs)
         for payload in simulation.inputs:

@@ -111,7 +111,6 @@ MUTANTS = (
            "contextlib.suppress(ValueError)", "contextlib.nullcontext()"),
     Mutant("the limit of a route is not kept", limits, "taken",
            "if len(limit.holders) + len(others) >= most:", "if False:"),
-    Mutant("a place of a route is never given back", RunSteps, "_tell", "if run.limited or route.limit:", "if False:"),
     Mutant("a lane takes one slot too many", flow, "full", ">= flow.concurrency", "> flow.concurrency"),
     Mutant("what needs approval starts without", RunSteps, "_prepare", "chain, now, route.approval)", "chain, now)"),
     Mutant("the set of a missed join is forgotten", lanes, "missed_over",

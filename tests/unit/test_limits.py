@@ -8,7 +8,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.limits import MOST_WAITERS, RESERVED, Limit, returned, taken
+from shared.limits import MOST_WAITERS, RESERVED, Limit, returned, taken, without
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
@@ -63,6 +63,10 @@ def test_a_limit_that_was_lowered_lets_nobody_in_until_enough_have_ended() -> No
     limit, following = returned(dataclasses.replace(held("a", "b", "c"), waiters=("d",)), ("a", 1), 1, NOON)
     assert following == ()
     assert not taken(limit, ("e", 1), 1, NOON)[1]
+
+
+def test_a_place_that_was_left_behind_can_be_taken_away() -> None:
+    assert without(held("a", "b"), (("a", 1), ("c", 1))) == held("b")
 
 
 def test_the_line_that_is_remembered_is_bounded() -> None:
