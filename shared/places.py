@@ -43,10 +43,9 @@ class Places:
         raise Unavailable(f"the places of route {run.route} changed {_TRIES} times while one was given back")
 
     def _over(self, route: str, limit: limits.Limit) -> tuple[limits.Holder, ...]:
-        """The oldest holders whose runs are over: who was slow took a place for what had started and ended meanwhile."""
-        found = (
-            (holder, self._world.lanes.run(LaneKey(route, holder[0]), holder[1])) for holder in limit.holders[:_OLD]
-        )
+        """The oldest holders whose runs are over: who was slow took a place for what had ended meanwhile."""
+        oldest = limit.holders[:_OLD]
+        found = ((holder, self._world.lanes.run(LaneKey(route, holder[0]), holder[1])) for holder in oldest)
         return tuple(holder for holder, run in found if run is not None and not run[0].alive)
 
     def _saved(self, route: str, before: limits.Limit, after: limits.Limit, version: str) -> bool:
