@@ -34,7 +34,8 @@ def connect(
             "storage_endpoint": "core.local",
             "registry_discovery_endpoint": manager,
         }
-        cloud = {"cloud": "OwnCloud", "cloud_metadata": metadata}
+        # The SDK keeps the first metadata of a name for the whole process.
+        cloud = {"cloud": manager, "cloud_metadata": metadata}
     return MLClient(credential, subscription, resource_group, workspace, enable_telemetry=False, **cloud)
 
 

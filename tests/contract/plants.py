@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.adapters.memory import MemoryBells
+from shared.adapters.memory_releases import MemoryEvidence
 from shared.control_plane import ControlPlane
 from shared.errors import Unavailable
 from shared.event_index import EventIndex
@@ -66,7 +67,7 @@ class Plant:
         self.commands = self.control_plane.commands
         self.operations = Operations(
             routes=rules, journal=store.journal, lanes=store.lanes, history=self.history, intake=self.intake,
-            telemetry=telemetry, clock=store.clock,
+            evidence=MemoryEvidence(), telemetry=telemetry, clock=store.clock,
         )  # fmt: skip
         self.retirement = Retirement(store.lanes, store.sets, self.index, store.index, self.keeping)
         self.indexing = Indexing(store.journal, store.lanes, self.index, self.retirement, self.keeping)

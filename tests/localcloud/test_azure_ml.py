@@ -104,7 +104,7 @@ def workspace(cloud: Cloud) -> MLClient:
         SUBSCRIPTION,
         RESOURCE_GROUP,
         WORKSPACE,
-        cloud="LocalCloud",
+        cloud=arm,
         cloud_metadata=metadata,
         enable_telemetry=False,
     )

@@ -33,13 +33,19 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+async def gone(*pids: int) -> None:
+    """What was killed is gone as soon as the kernel comes to it."""
+    async with asyncio.timeout(10):
+        while any(map(alive, pids)):
+            await asyncio.sleep(0.02)
+
+
 async def test_stopping_a_process_ends_its_children_and_its_note(tmp_path: Path) -> None:
     owner = Processes(tmp_path)
     process, child = await start(owner, tmp_path, "time.sleep(60)")
     assert [known.pid for known in processes.written_down(tmp_path)] == [process.pid]
     await owner.stop(process)
-    assert not alive(process.pid)
-    assert not alive(child)
+    await gone(process.pid, child)
     assert processes.written_down(tmp_path) == []
 
 
