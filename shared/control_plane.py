@@ -82,12 +82,20 @@ class ControlPlane:
             return f"dropped: the lane is at {at}, the ring at {ring.generation}/{ring.number}"
         now = self._world.clock.now()
         route = self._routes.named(lane.route)
-        held = self._world.lanes.collected(ring.lane, lane.generation)
-        decision = flow.decide(lane, held, route.flow if route else flow.Flow(), now)
+        policy = route.flow if route else flow.Flow()
+        held = self._held(lane, policy)
+        decision = flow.decide(lane, held, policy, now)
         if isinstance(decision, flow.Start | flow.Admit) and route and route.limit:
             decision = self._within_limit(lane, route, decision, now)
         self._follow(decision, lane, version, held, route, now)
         return decision.reason
+
+    def _held(self, lane: Lane, policy: flow.Flow) -> Collected | None:
+        """What the open generation holds, as far as the policy asks."""
+        if policy.looks_inside:
+            return self._world.lanes.collected(lane.name, lane.generation)
+        touched = self._world.lanes.touched(lane.name, lane.generation)
+        return Collected(touched, touched) if touched else None
 
     def _within_limit(self, lane: Lane, route: Route, decision: Start | Admit, now: dt.datetime) -> Decision:
         """The same decision when the route has a place for it; what only waits for a person needs none."""
@@ -252,7 +260,7 @@ class ControlPlane:
             return None, None
         lane = row[0]
         idle = not lane.asked and not lane.queued
-        if idle and self._world.lanes.collected(due.lane, lane.generation) is None:
+        if idle and self._world.lanes.touched(due.lane, lane.generation) is None:
             return None, None
         route = self._routes.named(lane.route)
         if flow.full(lane, route.flow if route else flow.Flow()) or (lane.wake_at and lane.wake_at > now):

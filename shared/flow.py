@@ -44,6 +44,11 @@ class Flow:
     once: bool = False
     carries: bool = True
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it matters when the first event came, how many there are, or of which types."""
+        return bool(self.settle or self.wait_for)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Start:

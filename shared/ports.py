@@ -105,6 +105,9 @@ class Lanes(Protocol):
     def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
         """The lane's row, None when nothing has ever matched it."""
 
+    def touched(self, lane: LaneKey, generation: int) -> dt.datetime | None:
+        """When the open generation was last added to, None when it is empty: one point read."""
+
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """When a generation was first and last added to, None when it is empty."""
 

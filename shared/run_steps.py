@@ -167,7 +167,7 @@ class RunSteps:
     def _wanted(self, lane: Lane) -> bool:
         """Whether the lane has something to start; what comes from now on rings it by itself."""
         waits = lane.queued or lane.asked
-        return bool(waits) or self._world.lanes.collected(lane.name, lane.generation) is not None
+        return bool(waits) or self._world.lanes.touched(lane.name, lane.generation) is not None
 
     def note_end(self, run: Run) -> None:
         """Tell telemetry that a run has ended."""

@@ -48,12 +48,18 @@ class TableLanes:
         found = self._get(lane, rows.LANE)
         return (rows.lane_of(found[0]), found[1]) if found else None
 
+    def touched(self, lane: LaneKey, generation: int) -> dt.datetime | None:
+        """See `ports.Lanes`."""
+        fence = self._get(lane, rows.open_row(generation))
+        return rows.time_of(fence[0]["last_at"]) if fence else None
+
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """See `ports.Lanes`."""
-        pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count", "types"]))
-        fence = self._get(lane, rows.open_row(generation)) if pages else None
-        last_at = rows.time_of(fence[0]["last_at"]) if fence else None
+        last_at = self.touched(lane, generation)
         if last_at is None:
+            return None
+        pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count", "types"]))
+        if not pages:
             return None
         first_at = min(dt.datetime.fromisoformat(page["first_at"]) for page in pages)
         types = frozenset(type_ for page in pages for type_ in json.loads(page.get("types") or "[]"))

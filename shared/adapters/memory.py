@@ -110,6 +110,11 @@ class MemoryLanes:
             rows = self._rows.get(lane)
             return (rows.lane, str(rows.version)) if rows else None
 
+    def touched(self, lane: LaneKey, generation: int) -> dt.datetime | None:
+        """See `ports.Lanes`."""
+        held = self.collected(lane, generation)
+        return held.last_at if held else None
+
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """See `ports.Lanes`."""
         with self._lock:

@@ -43,6 +43,7 @@ def test_a_lane_that_is_new_opens_generation_one(store: Store, lane: LaneKey) ->
 def test_an_empty_generation_has_collected_nothing(store: Store, lane: LaneKey) -> None:
     store.wait(store.lane_intake.open_generation(lane))
     assert store.lanes.collected(lane, 1) is None
+    assert store.lanes.touched(lane, 1) is None
     assert store.lanes.events(lane, 1) == []
 
 
@@ -64,6 +65,7 @@ def test_the_times_of_a_generation_are_those_of_its_first_event_and_its_last_abs
     store.wait(store.lane_intake.absorb(lane, 1, [absorption(received=store.clock.now())]))
     expected = flow.Collected(NOON, NOON + dt.timedelta(seconds=3), 2, frozenset({"Some.Event"}))
     assert store.lanes.collected(lane, 1) == expected
+    assert store.lanes.touched(lane, 1) == expected.last_at
 
 
 def test_an_event_absorbed_twice_is_a_duplicate_of_the_first_record(store: Store, lane: LaneKey) -> None:
