@@ -169,7 +169,7 @@ def reopened(run: Run, request: JSON, reason: str, now: dt.datetime, approval: d
     _check(run, "reopened")
     run = dataclasses.replace(
         run, attempt=next_attempt(run), request=request, remote=None, progress={}, result={}, started_at=None,
-        ended_at=None, ending=None, limited=False,
+        ended_at=None, ending=None, limited=False, leased_by="", leased_until=None,
     )  # fmt: skip
     agreed = approval is None or (run.decisions and run.decisions[-1].verdict == APPROVE)
     return _move(run, Phase.QUEUED, reason, now) if agreed else _asking(run, reason, approval, now)

@@ -595,3 +595,10 @@ def test_the_first_reason_to_end_stands() -> None:
     once = runs.ended_early(running(), STOP, at(5))
     again = runs.ended_early(once, runs.Ending(runs.EndingKind.SUPERSEDED, "newer"), at(6))
     assert again.ending == STOP
+
+
+def test_a_run_that_is_reopened_is_held_by_nobody() -> None:
+    leased = runs.leased(running(), "somebody", at(2))
+    ended = runs.observed(leased, failed(Failure.PERMANENT), at(3), RETRY)
+    again = runs.reopened(runs.told(ended), {"token": "t2"}, "asked for", at(4), None)
+    assert runs.lease_of_another(again, "another", at(4)) is None
