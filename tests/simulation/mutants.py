@@ -77,8 +77,9 @@ MUTANTS = (
            "return runs.cancelling(run, route.timeout, now)",
            "return runs._failed(run, 'too long', runs.Failure.TIMEOUT, now, route.retry)"),
     Mutant("the record is deleted on an exception", ControlPlane, "_steps_of",
-           "moved = self._steps.take(step, run, route, now)",
-           "try:\n            moved = self._steps.take(step, run, route, now)\n        except Unavailable:\n"
+           "moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)",
+           "try:\n            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)\n"
+           "        except Unavailable:\n"
            "            rows = self._world.lanes._rows\n"
            "            rows[LaneKey(run.route, run.key)].runs.pop(run.generation, None)\n            raise"),
     Mutant("a duplicate does not ring", Intake, "_absorb", "if first:\n            await asyncio.to_thread(self._bells",
@@ -90,7 +91,7 @@ MUTANTS = (
     Mutant("the end is stored, its event never due", runs, "_end", "event_due=True", "event_due=False"),
     Mutant("the ring's number is not checked", ControlPlane, "advance", "if ring.number != run.ring_no:", "if False:"),
     Mutant("a message that is too old is sent again", ControlPlane, "advance",
-           'return f"dropped', 'self._world.bells.ring_run(ring, _AGAIN)\n            return f"dropped'),
+           'return f"dropped', 'self._world.bells.ring_run(ring, _AGAIN)\n        return f"dropped'),
     Mutant("the lane's ring number is not checked", ControlPlane, "_wake",
            "if (ring.generation, ring.number) != (lane.generation, lane.ring_no):", "if False:"),
     Mutant("no due row for a run", ControlPlane, "_hand_over",
