@@ -100,7 +100,7 @@ MUTANTS = (
            "await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane))", "pass"),
     Mutant("the sweep forgets what it has looked at", ControlPlane, "_sweep", "if next_at is not None:", "if False:"),
     Mutant("equal ids of a group are not folded", Intake, "_commit",
-           ".setdefault(item.read.identity, absorption)", ".setdefault(id(item), absorption)"),
+           "list(by_lane[lane].values())", "list(by_lane[lane].values()) * 2"),
     Mutant("no lease for calls that no token makes safe", RunSteps, "exclusive", "action.exclusive", "False"),
     Mutant("an own event gets a new id each time it is told", RunSteps, "_tell",
            "self._intake.submit(", "event['id'] += str(self._world.clock.now())\n    self._intake.submit("),
