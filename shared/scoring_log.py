@@ -44,7 +44,8 @@ class Call:
     """One call of a deployment: how it ended, and its predictions divided by the level of their series.
 
     The level of a series is its mean over the four weeks before the forecast, which the deployment sends along: so
-    predictions of large and small series, and of different mixes of them, can be compared.
+    predictions of large and small series, and of different mixes of them, can be compared.  Nobody heard the answer of
+    a `shadow`.
     """
 
     endpoint: str
@@ -54,6 +55,7 @@ class Call:
     latency_ms: float
     predictions: tuple[float, ...] = ()
     broken: int = 0
+    shadow: bool = False
 
     @property
     def minute(self) -> dt.datetime:
@@ -145,9 +147,9 @@ class Share:
 
 
 def by_minute(calls: Sequence[tuple[int, Call]]) -> dict[tuple[str, str, dt.datetime], list[tuple[int, Call]]]:
-    """Calls by endpoint, deployment and minute, in their order."""
+    """Calls that were served, by endpoint, deployment and minute, in their order; those of a shadow are left out."""
     found: dict[tuple[str, str, dt.datetime], list[tuple[int, Call]]] = {}
-    for sequence, call in calls:
+    for sequence, call in ((sequence, call) for sequence, call in calls if not call.shadow):
         found.setdefault((call.endpoint, call.deployment, call.minute), []).append((sequence, call))
     return found
 
@@ -195,7 +197,8 @@ def read(body: bytes) -> Call:
         raise ValueError(f"at {message['at']!r} must have an offset, latency_ms {latency!r} must be at least 0")
     found = list(_relative(message))
     finite = tuple(value for value in found if math.isfinite(value))
-    return Call(endpoint, deployment, at.astimezone(dt.UTC), status, latency, finite, len(found) - len(finite))
+    broken, shadow = len(found) - len(finite), message.get("shadow") is True
+    return Call(endpoint, deployment, at.astimezone(dt.UTC), status, latency, finite, broken, shadow)
 
 
 def folded(minute: Minute, call: Call) -> Minute:

@@ -4,6 +4,8 @@ predictions: one row per call, series and hour that was forecast, partitioned by
 call.  A day is replaced as a whole, so a repeat changes nothing; days before the newest one but one are closed.
 errors: one row per endpoint, deployment, model version, origin and series, over all calls and measured hours.  It is
 replaced as a whole: what landed since the last run is in it.
+weeks: the same as JSON lines of a week, a model version and a series, in a folder of the run's own, for what watches
+over the errors: `error` is the mean absolute error over the mean demand.
 
 Calls that were replayed to a deployment without traffic (`shadow`) are in the first table, not in the second.
 
@@ -45,10 +47,8 @@ def predictions(lines: DataFrame) -> DataFrame:
 
 def errors(served: DataFrame, gold: DataFrame) -> DataFrame:
     """How far predictions were from what was measured; hours that are not measured, or not yet, are left out."""
-    actual = gold.where("observed").select("series", "timestamp", F.col("demand").alias("actual"))
-    joined = served.where("not shadow and prediction is not null").join(actual, ["series", "timestamp"])
     off = F.col("prediction") - F.col("actual")
-    return joined.groupBy(*KEYS).agg(
+    return _measured(served, gold).groupBy(*KEYS).agg(
         F.countDistinct("id").alias("calls"),
         F.count(F.lit(1)).alias("hours"),
         F.sum(F.abs(off)).alias("absolute_error"),
@@ -58,7 +58,15 @@ def errors(served: DataFrame, gold: DataFrame) -> DataFrame:
     )
 
 
-def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_id: str) -> str:
+def weeks(served: DataFrame, gold: DataFrame) -> DataFrame:
+    """The error of each calendar week (from Monday), model version and series, as a share of the mean demand."""
+    error = F.sum(F.abs(F.col("prediction") - F.col("actual"))) / F.sum("actual")
+    week = F.date_format(F.date_trunc("week", "timestamp"), "yyyy-MM-dd").alias("week")
+    found = _measured(served, gold).groupBy(week, "model_version", "series").agg(error.alias("error"))
+    return found.where("error is not null")
+
+
+def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_id: str, weeks_at: str = "") -> str:
     """Bring both tables up to date; what was done, in words."""
     newest = _newest_day(spark, served)
     lines = _lines(spark, log)
@@ -71,7 +79,10 @@ def run(spark: SparkSession, log: str, gold: str, served: str, scored: str, run_
     known = newest or lines is not None
     told = spark.read.format("delta").load(served) if known else spark.createDataFrame([], COLUMNS)
     # The errors are written also when there are none: the commit says that this run has been.
-    _replace(errors(told, spark.read.format("delta").load(gold)), scored, run_id)
+    actual = spark.read.format("delta").load(gold)
+    _replace(errors(told, actual), scored, run_id)
+    if weeks_at:
+        weeks(told, actual).write.mode("overwrite").json(weeks_at)
     return f"replaced {served}{f' where {where}' if where else ''} and {scored}"
 
 
@@ -94,6 +105,12 @@ def session() -> Iterator[SparkSession]:
         if server is not None:
             spark.stop()
             server.stop()
+
+
+def _measured(served: DataFrame, gold: DataFrame) -> DataFrame:
+    """Predictions that somebody was served, each beside what was measured in its hour."""
+    actual = gold.where("observed").select("series", "timestamp", F.col("demand").alias("actual"))
+    return served.where("not shadow and prediction is not null").join(actual, ["series", "timestamp"])
 
 
 def _parsed(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -165,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         with session() as spark:
-            said = run(spark, args.log, args.gold, args.predictions, args.errors, args.run_id)
+            said = run(spark, args.log, args.gold, args.predictions, args.errors, args.run_id, args.weeks)
     except Exception as error:  # the last line of a task's output is what its failed run shows
         sys.stderr.write(f"served failed on {args.log}: {type(error).__name__}: {error}\n")
         return 1
@@ -179,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gold", required=True, help="address of the gold table")
     parser.add_argument("--predictions", required=True, help="address of the table of predictions")
     parser.add_argument("--errors", required=True, help="address of the table of errors")
+    parser.add_argument("--weeks", default="", help="folder for the errors of each week as JSON lines, when given")
     parser.add_argument("--run-id", required=True, help="stamped on each commit as userMetadata")
     parser.add_argument("--manifest", default="", help="address of the list of what landed")
     parser.add_argument("--correlation-id", default="", help="ties this run to the event that caused it")

@@ -2,7 +2,7 @@
 
 Options: `weeks`, the abfss address of a folder of JSON lines `{"series", "week", "values"}` (168 hours, null where
 nothing was measured); optionally `errors`, a folder of JSON lines `{"week", "model_version", "error"}` with or without
-`series` (mean absolute error over mean demand of what was served), `version`, that of the table which the weeks are of
+`series` (mean absolute error over mean demand of what was served), `table` and `version`, what the weeks are of
 (handed on), and `policy`, the detector's.  A week is the date of its first day.  The assessment is the result: `level`,
 `finding`, `week`, `coefficient` and `series`.
 """
@@ -22,6 +22,8 @@ from shared.observations import Failure, Observation, Remote, Status
 
 JSON = Mapping[str, Any]
 
+_HANDED_ON = ("table", "version")
+
 
 class Drift:
     """The action `drift`: nothing is started anywhere, so an attempt is its own assessment."""
@@ -33,7 +35,7 @@ class Drift:
 
     def faults(self, options: JSON) -> list[str]:
         """What is wrong with a route's options."""
-        known = {"weeks", "errors", "version", "policy"}
+        known = {"weeks", "errors", *_HANDED_ON, "policy"}
         wrong = [f"option {name} is not known" for name in sorted(set(options) - known)]
         if not isinstance(options.get("weeks"), str):
             wrong.append("option weeks is missing: it is the abfss address of a folder")
@@ -56,7 +58,7 @@ class Drift:
         if not weeks:
             return _failed(f"there are no weeks below {options['weeks']}: has the curation written them?")
         found = assess(weeks, errors, Policy(**options.get("policy", {})))
-        result = _result(found) | {"version": options.get("version", "")}
+        result = _result(found) | {name: options.get(name, "") for name in _HANDED_ON}
         return Observation(Status.SUCCEEDED, f"{found.level}: {found.reason}", result=result)
 
     def cancel(self, request: JSON, remote: Remote) -> None:
