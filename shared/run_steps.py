@@ -65,8 +65,10 @@ class RunSteps:
         held = {"url": address, "sha256": manifest.sha256, "count": len(manifest.events)}
         entries = manifest.proceeds()
         if not entries:
-            reasons = sorted({str(entry["guard"].get("reason")) for entry in manifest.events})
-            told = dataclasses.replace(run, result={"guard": manifest.events[-1]["guard"]})
+            reasons = sorted({str(one["guard"].get("reason")) for one in manifest.events})
+            entry = manifest.events[-1]
+            chain = requests.correlation(self._event(entry), entry["identity"])
+            told = dataclasses.replace(run, result={"guard": entry["guard"]}, correlation=chain)
             return runs.skipped(told, held, f"guard {route.guard}: {'; '.join(reasons)}", now)
         last = entries[-1]
         seen = last.get("guard", {})

@@ -60,7 +60,7 @@ def test_a_delta_commit_becomes_one_databricks_run_and_its_gold_version_one_azur
     assert trained["remote"]["id"] in [row["name"] for row in town.cloud.records("azure_ml", "job_created")]
     told = town.api(f"explain/{landed}")[1]
     assert [run["route"] for run in told["led_to"]] == ["curate"]
-    assert {run["route"] for run in told["led_to"][0]["led_to"]} == {"drift", "train"}
+    assert {run["route"] for run in told["led_to"][0]["led_to"]} == {"train"}
     because = town.api(f"explain/{told['led_to'][0]['told']}")[1]["because"]
     assert [found["id"] for found in because[0]["events"]] == [landed]
 

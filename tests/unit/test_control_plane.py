@@ -206,6 +206,7 @@ def test_a_set_that_the_guard_refuses_whole_is_skipped_with_its_reason(stages: l
     (run,) = stage.runs()
     assert (run.phase, run.reason) == (Phase.SKIPPED, "guard compaction: tidying")
     assert [entry["guard"]["reason"] for entry in stage.set_of(run)] == ["tidying", "tidying"]
+    assert run.correlation == stage.set_of(run)[-1]["identity"], "it belongs to the chain of what it did not do"
     assert stage.backend.effects == {}
     assert [heard["eventType"] for heard in stage.listeners.heard] == ["Sluice.RunSkipped"]
 

@@ -195,6 +195,15 @@ def test_however_batches_come_again_each_call_counts_once_and_each_message_is_ke
     assert kept == set(range(done))
 
 
+def test_calls_of_a_shadow_are_kept_and_are_in_no_minute() -> None:
+    archive, log = MemoryScoringArchive(), MemoryScoringLog()
+    bodies = [message(id="c1"), message(id="c2", shadow=True), message(id="c3", shadow=False)]
+    batch = [Entry("0", number, str(number), NOON, body) for number, body in enumerate(bodies)]
+    taken = ScoringIntake("hub", archive, log).take(batch)
+    assert counted(log) == {NOON: 2}
+    assert len(archive.blobs[taken.name][1].splitlines()) == 3
+
+
 def test_a_batch_is_kept_as_lines_with_their_place_and_what_is_no_call_with_the_reason() -> None:
     archive = MemoryScoringArchive()
     taken = ScoringIntake("hub", archive, MemoryScoringLog()).take(entries(5, 8))

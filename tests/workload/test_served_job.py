@@ -64,6 +64,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def job(folder: Path, run_id: str) -> dict[str, Any]:
     argv = [f"--log={folder / 'log'}", f"--gold={folder / 'gold'}", f"--run-id={run_id}"]
     argv += [f"--predictions={folder / 'predictions'}", f"--errors={folder / 'errors'}"]
+    argv += [f"--weeks={folder / 'weeks' / run_id}"]
     python = interpreter(ROOT / "localcloud" / "databricks_runtime.txt")
     found = drive(python, "curation_driver.py", str(WORKLOAD / "databricks" / "served.py"), run_id, *argv, "--")
     assert found[run_id] == {"status": 0, "stderr": ""}
@@ -99,6 +100,13 @@ def test_the_error_of_what_was_served_is_known_per_model_version(first: Path) ->
     assert (found["2"]["mae"], found["2"]["error"]) == (9.0, 9.0 * (HOURS - 1))
     stamps = [entry.get("userMetadata") for entry in DeltaTable(str(first / "errors")).history()]
     assert "run-1" in stamps
+
+
+def test_the_error_of_each_week_is_told_as_a_share_of_the_demand(first: Path) -> None:
+    lines = [line for file in (first / "weeks" / "run-1").glob("*.json") for line in file.read_text().splitlines()]
+    found = {row.pop("model_version"): row for row in map(json.loads, lines)}
+    assert found["1"] == {"week": "2022-10-31", "series": "dma_1", "error": pytest.approx(1 / 11)}
+    assert found["2"] == {"week": "2022-10-31", "series": "dma_1", "error": pytest.approx(9 / 11)}
 
 
 def test_without_a_log_the_errors_are_empty_and_the_run_is_stamped_all_the_same(tmp_path: Path) -> None:
