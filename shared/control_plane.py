@@ -24,7 +24,7 @@ from shared.intake_loop import IntakeLoop
 from shared.lanes import Collected, Lane, LaneKey
 from shared.phases import Ending, EndingKind, Phase, Step
 from shared.places import Places
-from shared.ports import Due, Ring
+from shared.ports import ANY, Due, Ring
 from shared.routing import Route, Routes
 from shared.run_moves import move
 from shared.run_steps import RunSteps
@@ -75,7 +75,7 @@ class ControlPlane:
         if found is None:
             return "no such lane"
         lane, version = found
-        if (ring.generation, ring.number) != (lane.generation, lane.ring_no):
+        if ring.generation != lane.generation or ring.number not in (ANY, lane.ring_no):
             if redelivered:
                 self._send_on(ring, lane)
             at = f"{lane.generation}/{lane.ring_no}"
@@ -85,6 +85,8 @@ class ControlPlane:
         policy = route.flow if route else flow.Flow()
         held = self._held(lane, policy)
         decision = flow.decide(lane, held, policy, now)
+        if ring.number == ANY and isinstance(decision, flow.Wait) and decision.until == lane.wake_at:
+            return decision.reason  # the message for that time is on its way
         if isinstance(decision, flow.Start | flow.Admit) and route and route.limit:
             decision = self._within_limit(lane, route, decision, now)
         self._follow(decision, lane, version, held, route, now)

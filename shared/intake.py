@@ -19,7 +19,7 @@ from typing import Protocol
 from shared.errors import Closed, SluiceError, Unavailable
 from shared.events import Event, Rejection, parse
 from shared.lanes import LaneKey
-from shared.ports import JSON, Absorbed, Absorption, Bells, Clock, Due, DueIndex, Journal, LaneIntake, Ring
+from shared.ports import ANY, JSON, Absorbed, Absorption, Bells, Clock, Due, DueIndex, Journal, LaneIntake, Ring
 from shared.routing import Matched, Routes, match
 
 GRACE = dt.timedelta(seconds=60)
@@ -112,6 +112,7 @@ class Intake:
         self._longest_pause, self._expected, self._gathered = longest_pause, 0, asyncio.Event()
         self._pending: collections.deque[_Receive] = collections.deque()
         self._committing: asyncio.Task[None] | None = None
+        self._joins = frozenset(route.name for route in routes.routes if route.flow.wait_for)
         self._open: dict[LaneKey, int] = {}
         self._rung: dict[LaneKey, int] = {}
 
@@ -204,8 +205,9 @@ class Intake:
             except Closed:
                 self._open.pop(lane, None)
                 continue
-            if first:
-                await asyncio.to_thread(self._bells.ring_lane, Ring(lane, generation, 0))
+            joins = lane.route in self._joins
+            if first or joins:
+                await asyncio.to_thread(self._bells.ring_lane, Ring(lane, generation, ANY if joins else 0))
             if absorbed.fresh:
                 _remember(self._rung, lane, generation)
             return absorbed

@@ -157,6 +157,10 @@ class Lanes(Protocol):
         """Every run, in no order."""
 
 
+ANY = -1
+"""The number of a ring that counts whatever number its lane is at: what a join waits for may be there."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ring:
     """A wake-up: carries a key and its number, never the truth.  An older number than the truth holds is dropped."""

@@ -48,13 +48,17 @@ def predictions(lines: DataFrame) -> DataFrame:
 def errors(served: DataFrame, gold: DataFrame) -> DataFrame:
     """How far predictions were from what was measured; hours that are not measured, or not yet, are left out."""
     off = F.col("prediction") - F.col("actual")
-    return _measured(served, gold).groupBy(*KEYS).agg(
-        F.countDistinct("id").alias("calls"),
-        F.count(F.lit(1)).alias("hours"),
-        F.sum(F.abs(off)).alias("absolute_error"),
-        F.sum(off).alias("error"),
-        F.sum("actual").alias("actual"),
-        F.avg(F.abs(off)).alias("mae"),
+    return (
+        _measured(served, gold)
+        .groupBy(*KEYS)
+        .agg(
+            F.countDistinct("id").alias("calls"),
+            F.count(F.lit(1)).alias("hours"),
+            F.sum(F.abs(off)).alias("absolute_error"),
+            F.sum(off).alias("error"),
+            F.sum("actual").alias("actual"),
+            F.avg(F.abs(off)).alias("mae"),
+        )
     )
 
 

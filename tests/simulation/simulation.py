@@ -10,6 +10,7 @@ import greenlet
 
 from shared.errors import SluiceError
 from shared.phases import Phase
+from shared.ports import ANY
 from shared.routing import Routes
 from shared.runs import Run
 from tests.simulation.backends import Effect, SimBackend, SimGuard, SimPublisher
@@ -216,7 +217,8 @@ class Simulation:
         """Whether the truth holds a newer number already; numbers only grow."""
         ring, lane = message.ring, self.lanes.lane(message.ring.lane)
         if message.queue == "lane":
-            return lane is not None and (ring.generation, ring.number) < (lane[0].generation, lane[0].ring_no)
+            number = lane[0].ring_no if lane and ring.number == ANY else ring.number
+            return lane is not None and (ring.generation, number) < (lane[0].generation, lane[0].ring_no)
         run = self.lanes.run(ring.lane, ring.generation)
         return run is not None and ring.number < run[0].ring_no
 

@@ -163,6 +163,7 @@ def test_a_join_fires_when_all_types_have_come_and_its_options_name_each(play: P
     stage.play()
     joined, missed = sorted(stage.runs(), key=lambda run: run.key)
     assert (joined.phase, ids(stage, joined)) == (Phase.SUCCEEDED, ["image", "model"])
+    assert (joined.created_at - NOON).total_seconds() < 660, "the event that completes it starts it"
     assert joined.request is not None
     assert joined.request["options"] == {"digest": "sha256:1", "job": "j1"}
     assert (missed.key, missed.phase) == ("demand/8", Phase.SKIPPED)
