@@ -82,8 +82,8 @@ MUTANTS = (
            "        except Unavailable:\n"
            "            rows = self._world.lanes._rows\n"
            "            rows[LaneKey(run.route, run.key)].runs.pop(run.generation, None)\n            raise"),
-    Mutant("a duplicate does not ring", Intake, "_absorb", "if first:\n            await asyncio.to_thread(self._bells",
-           "if first and absorbed.fresh:\n            await asyncio.to_thread(self._bells"),
+    Mutant("a duplicate does not ring", Intake, "_absorb", "if first or joins:",
+           "if (first or joins) and absorbed.fresh:"),
     Mutant("the event is told before the end is stored", ControlPlane, "_steps_of",
            "run, version = moved, self._end(moved, version, route)",
            "self._steps.take(Step.EMIT, moved, route, now)\n"
