@@ -159,11 +159,13 @@ def _parser() -> argparse.ArgumentParser:
     for one in (explain, replay):
         one.add_argument("event", metavar="EVENT", help="the event's id, as `sluice events` shows it")
     cancel = command("cancel", _command, "Cancel a run, its remote work too.")
+    abandon = command("abandon", _command, "End a run that was cancelled and whose backend will never answer.")
     retry = command("retry", _command, "Another attempt of a run that failed or was cancelled.")
     retry.add_argument("--force-new", action="store_true", help="a new run of its set instead, whatever came of it")
     approve = command("approve", _command, "Let a run start, or go on, that waits for a person.")
     reject = command("reject", _command, "End a run that waits for a person.")
-    for what, one in (("cancel", cancel), ("retry", retry), ("approve", approve), ("reject", reject)):
+    commanding = {"cancel": cancel, "abandon": abandon, "retry": retry, "approve": approve, "reject": reject}
+    for what, one in commanding.items():
         one.set_defaults(what=what)
         one.add_argument("run_id", metavar="RUN", help="the run's name, as `sluice runs` shows it")
         one.add_argument("--by", default=_who(), metavar="NAME", help="who decides (default: your name here)")

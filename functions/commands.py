@@ -18,7 +18,7 @@ def replay(request: func.HttpRequest) -> func.HttpResponse:
 @blueprint.function_name("command")
 @blueprint.route(route="runs/{id}/{command}", methods=["POST"], trigger_arg_name="request")
 def command(request: func.HttpRequest) -> func.HttpResponse:
-    """Cancel, retry, force_new, approve or reject a run; `?by=` and `?note=` say who and why."""
+    """Cancel, abandon, retry, force_new, approve or reject a run; `?by=` and `?note=` say who and why."""
     what, run = request.route_params["command"], request.route_params["id"]
     by = request.headers.get("x-ms-client-principal-name") or request.params.get("by", "")
     note = request.params.get("note", "")

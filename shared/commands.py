@@ -1,4 +1,4 @@
-"""What a person may do to a run: cancel it, work on it or on its set again, approve it, reject it."""
+"""What a person may do to a run: cancel or abandon it, work on it or on its set again, approve it, reject it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ class Commands:
         run, _ = self._named(run_id)
         lane = LaneKey(run.route, run.key)
         return self.end_early(lane, run.generation, Ending(EndingKind.CANCELLED, f"{by} cancelled it"))
+
+    def abandon(self, run_id: str, by: str = SOMEBODY) -> str:
+        """End a run that was asked to end and whose backend does not answer; its slot is free."""
+        run, version = self._named(run_id)
+        abandoned = runs.abandoned(run, by, self._world.clock.now())
+        self._save(abandoned, version)
+        self._ring_run(abandoned)
+        return f"run {run_id} is {abandoned.phase}: {abandoned.reason}"
 
     def retry(self, run_id: str, by: str = SOMEBODY) -> str:
         """Another attempt of a run that has failed or was cancelled, on the same set, when its lane has a slot."""

@@ -19,7 +19,7 @@ from shared.release_backends import EvidenceChain
 from shared.routing import Routes
 
 DECIDING = ("approve", "reject")
-COMMANDS = ("cancel", "retry", "force_new", *DECIDING)
+COMMANDS = ("cancel", "abandon", "retry", "force_new", *DECIDING)
 """What a person may command about a run."""
 
 
@@ -127,7 +127,7 @@ class Operations:
         }
 
     def command(self, commands: Commands, what: str, run: str, by: str, note: str = "") -> JSON:
-        """Journal a person's command about a run (cancel, retry, force_new, approve, reject) and carry it out.
+        """Journal a person's command about a run (cancel, abandon, retry, force_new, approve, reject) and carry it out.
 
         Raises NotFound, ValueError, Conflict, Unavailable: see `Commands`.
         """

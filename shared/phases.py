@@ -54,6 +54,7 @@ MOVES: Mapping[str, frozenset[Phase]] = {
     "unobserved": frozenset({Phase.RUNNING}),
     "hastened": frozenset({Phase.RUNNING}),
     "cancelling": frozenset({Phase.RUNNING}),
+    "abandoned": frozenset({Phase.STARTING, Phase.RUNNING}),
     "ended early": frozenset(Phase) - _FINAL,
     "passed over": frozenset({Phase.PREPARING}),
     "retried": frozenset({Phase.WAITING}),
@@ -69,6 +70,7 @@ class EndingKind(enum.StrEnum):
     SUPERSEDED = "superseded"  # a newer generation takes its place, with its set
     CANCELLED = "cancelled"  # an operator wants it to stop
     MISSED = "missed"  # what it waits for has not come in time
+    ABANDONED = "abandoned"  # an operator waits no longer for a backend that does not answer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

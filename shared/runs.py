@@ -22,11 +22,15 @@ LEASE = dt.timedelta(seconds=60)
 
 _FIRST_PAUSE = dt.timedelta(seconds=1)
 _LONGEST_PAUSE = dt.timedelta(seconds=30)
+_LONGEST_DELAY = dt.timedelta(hours=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retry:
-    """Which failures get another attempt, how many in all, and the pause before the next (doubled each time)."""
+    """Which failures get another attempt, how many in all, and the pause before the next.
+
+    It is doubled each time, up to an hour (or to `delay`, where that is longer).
+    """
 
     attempts: int = 3
     delay: dt.timedelta = dt.timedelta(seconds=30)
@@ -159,9 +163,10 @@ def next_attempt(run: Run) -> int:
     """The number of the attempt that follows the end of a run.
 
     It is the next when the last one is known to have been accepted, and has ended.  Else it is the same, under the same
-    token: an answer that was lost may have left work behind, which is then found again and not doubled.
+    token: what an answer that was lost, or a backend that was abandoned, has left behind is found and not doubled.
     """
-    return run.attempt + 1 if run.remote else run.attempt
+    abandoned = run.ending is not None and run.ending.kind is EndingKind.ABANDONED
+    return run.attempt + 1 if run.remote and not abandoned else run.attempt
 
 
 def reopened(run: Run, request: JSON, reason: str, now: dt.datetime, approval: dt.timedelta | None) -> Run:
@@ -188,13 +193,19 @@ def started(run: Run, remote: Remote, now: dt.datetime) -> Run:
 
 
 def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None, timeout: dt.timedelta) -> Run:
-    """The start did not answer: its outcome is unknown, so it is repeated under the same token until the timeout."""
+    """The start did not answer: its outcome is unknown, so it is repeated under the same token.
+
+    After the timeout it is still repeated, for the slot is held until the backend answers: then what it has is
+    cancelled.  `abandoned` is the way out where it never will.
+    """
     _check(run, "unstarted")
     since = run.phase_at or run.created_at
-    if now >= since + timeout:
-        tried = f"it could not be started within {timeout}: {reason}; whether it exists is unknown, look for its token"
-        return _end(run, Phase.FAILED, tried, now)
     pause = dt.timedelta(seconds=retry_after) if retry_after is not None else _pause(since, now)
+    if run.ending is None and now >= since + timeout:
+        run = dataclasses.replace(run, ending=Ending(EndingKind.TIMEOUT, f"it could not be started within {timeout}"))
+    if run.ending is not None:
+        held = f"{run.ending.reason}; whether it exists is unknown, so the slot is held until the backend answers"
+        return dataclasses.replace(run, reason=f"{held}: {reason}", next_at=now + pause)
     again = min(now + pause, since + timeout)  # what the backend wishes does not outlast what the route allows
     return dataclasses.replace(run, reason=f"not started yet: {reason}", next_at=again)
 
@@ -256,6 +267,19 @@ def ended_early(run: Run, ending: Ending, now: dt.datetime) -> Run:
     return dataclasses.replace(run, ending=ending, next_at=now) if run.ending is None else run
 
 
+def abandoned(run: Run, by: str, now: dt.datetime) -> Run:
+    """A person waits no longer for the backend: the run ends, and what it may have left there is theirs to look for.
+
+    Raises ValueError when nobody has asked it to end before.
+    """
+    _check(run, "abandoned")
+    if run.ending is None:
+        raise ValueError(f"run {run.id} is {run.phase}: cancel it first, and abandon it when the backend never answers")
+    where = f"as {run.remote.id}" if run.remote else "under its token"
+    reason = f"{run.ending.reason}; {by} abandoned it: what may be left {where} is nobody's any more ({run.reason})"
+    return _end(dataclasses.replace(run, ending=Ending(EndingKind.ABANDONED, reason)), Phase.FAILED, reason, now)
+
+
 def passed_over(run: Run, reason: str, now: dt.datetime, missing: tuple[str, ...] = ()) -> Run:
     """Nothing is done for this generation, by the route's own policy; `missing` did not come in time."""
     _check(run, "passed over")
@@ -308,7 +332,7 @@ def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Re
         return _end(run, Phase.FAILED, f"{said}; {failure} failures are not retried", now)
     if run.attempt >= retry.attempts:
         return _end(run, Phase.FAILED, f"{said}; that was the last of {retry.attempts}", now)
-    delay = retry.delay * 2 ** (run.attempt - 1)
+    delay = min(retry.delay * 2 ** min(run.attempt - 1, 30), max(retry.delay, _LONGEST_DELAY))
     return dataclasses.replace(
         _move(run, Phase.WAITING, f"{said}; the next attempt starts in {delay}", now), next_at=now + delay
     )

@@ -34,6 +34,8 @@ class Checks:
         self.journalled_ids: set[str] = set()
         self._busy: collections.Counter[str] = collections.Counter()
         self.renewed: list[str] = []
+        self.abandoned: set[str] = set()
+        """Runs whose remote work a person no longer waits for; what becomes of it is theirs to look for."""
 
     def hold(self, true: bool, sentence: str) -> None:
         """This must be true."""
@@ -80,7 +82,7 @@ class Checks:
         now, everything = self._simulation.scheduler.now, self._simulation.effects()
         same = [other for other in everything if (other.run, other.attempt) == (effect.run, effect.attempt)]
         self.hold(len(same) == 1, f"one attempt has one effect: {effect.run} attempt {effect.attempt} has {len(same)}")
-        self._few(effect, [other.run for other in everything if other.live(now)])
+        self._few(effect, [other.run for other in everything if self._live(other)])
         earlier = [other for other in everything if other.run == effect.run and other.attempt < effect.attempt]
         self.hold(
             not any(other.live(now) for other in earlier),
@@ -105,6 +107,7 @@ class Checks:
     def _named(self, effect: Effect) -> None:
         run = next((run for run in self._simulation.lanes.all_runs() if run.id == effect.run), None)
         names = run is not None and not run.phase.final and run.request and run.request["token"] == effect.token
+        names = names or effect.run in self.abandoned
         self.hold(bool(names), f"remote work is named by a run that is not over: {effect.run}/{effect.attempt}")
         if run is not None:
             right = token(self._simulation.lanes.store_id, run.route, run.key, run.generation, effect.attempt)
@@ -131,7 +134,7 @@ class Checks:
                 f"told is told: {after.id}",
             )
         live = [effect for effect in self._simulation.effects() if effect.run == after.id]
-        over = [effect for effect in live if effect.live(self._simulation.scheduler.now)]
+        over = [effect for effect in live if self._live(effect)]
         if after.phase.final or after.phase is Phase.WAITING:
             self.hold(not over, f"no remote work outlives its attempt: {after.id} is {after.phase}: {after.reason}")
         if after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
@@ -145,6 +148,8 @@ class Checks:
         if before is None:
             return
         self.hold(before.generation <= after.generation, f"generations only grow: {after.name}")
+        stands = [*after.slots, *after.queued, *after.pending]
+        self.hold(len(stands) == len(set(stands)), f"a run works, stands in line or waits for a person: {after}")
         grown = after.generation > before.generation
         self.hold(grown or before.ring_no <= after.ring_no, f"the ring number of a generation only grows: {after.name}")
         for slot in set(before.slots) - set(after.slots):
@@ -168,7 +173,7 @@ class Checks:
         return done
 
     def _live(self, effect: Effect) -> bool:
-        return effect.live(self._simulation.scheduler.now)
+        return effect.live(self._simulation.scheduler.now) and effect.run not in self.abandoned
 
     def _ids(self, run: Run) -> list[str]:
         return own_event_ids(run, self._simulation.lanes.store_id) if run.ends else []

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import hashlib
 import struct
+import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ _WORDS, _WORD = struct.Struct(">4I"), float(1 << 32)
 KINDS = (
     "lost", "after", "late", "conflict", "landed_conflict", "partial", "throttled", "odd", "slow",
     "crash_before", "crash_after", "twice", "delayed", "never", "unacknowledged", "resent",
-    "stops", "repeats", "renews",
+    "stops", "abandons", "repeats", "renews",
 )  # fmt: skip
 """What can go wrong; each seed draws how often each does, some never."""
 _SELDOM_ASKED = frozenset(KINDS[KINDS.index("twice") :]) - {"delayed"}
@@ -51,8 +52,7 @@ class Dice:
 
     def _rate(self, kind: str) -> float:
         roll = self.roll(f"rate {kind}")
-        often = 5 if kind in ("stops", "repeats", "renews", "unacknowledged", "resent", "twice", "never") else 1
-        return 0.0 if roll.a < 0.35 else often * (0.01 + 0.07 * roll.b**2)
+        return 0.0 if roll.a < 0.35 else (5 if kind in _SELDOM_ASKED else 1) * (0.01 + 0.07 * roll.b**2)
 
     def roll(self, name: str) -> Roll:
         """The next roll for a name."""
@@ -85,3 +85,9 @@ class Dice:
     def number(self, name: str, low: float, high: float) -> float:
         """A number between two others."""
         return low + self.roll(name).a * (high - low)
+
+    def uuid(self) -> uuid.UUID:
+        """The next id that the product draws: the names of blobs and rows, which decide an order, are the seed's."""
+        self._counts["uuid"] += 1
+        drawn = hashlib.blake2b(f"{self.seed}|uuid#{self._counts['uuid']}".encode(), digest_size=16).digest()
+        return uuid.UUID(bytes=drawn, version=4)

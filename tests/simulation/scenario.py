@@ -38,12 +38,13 @@ def routes(dice: Dice) -> Routes:
     beside = dice.pick("beside", (("mirror",), ("index",), ("join",), ("mirror", "join"), ("mirror", "index")))
     retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
     emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
-    common: dict[str, Any] = {"timeout": _seconds(300), "start_timeout": _seconds(7200)}
+    start_timeout = _seconds(dice.pick("start_timeout", (30, 7200)))
+    common: dict[str, Any] = {"timeout": _seconds(300), "start_timeout": start_timeout}
     drawn = (
         Route("curate", frozenset({"A.B"}), "{data.table}", "work", {"set": "{manifest.url}"}, guard="compaction",
               flow=_flow(dice, "curate"), limit=dice.pick("curate limit", (None, None, 3)), emits=emits,
               retry=retry, **common),
-        Route("mirror", frozenset({"A.B"}), "all", dice.pick("mirror action", ("copy", "careful")), {},
+        Route("mirror", frozenset({"A.B"}), "all", dice.pick("mirror action", ("copy", "careful", "careful")), {},
               flow=_flow(dice, "mirror"), retry=retry,
               approval=dice.pick("mirror approval", (None, None, _seconds(600))), **common),
         Route("index", frozenset({"A.B"}), dice.pick("index key", ("{id}", "{data.table}")), "copy", {},

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from unittest import mock
 
 import greenlet
 
 from shared.errors import SluiceError
+from shared.lanes import LaneKey
 from shared.phases import Phase
 from shared.ports import ANY
 from shared.routing import Routes
@@ -40,7 +42,9 @@ PATIENCE = 4 * 3600.0
 AGAIN_LATE = 0.2
 """So many events are sent again when their dedupe rows may have been retired."""
 TRIES, SWEEP, UPKEEP = 5, 30.0, 12.0
-_DOES = {"stops": "cancel", "repeats": "retry", "renews": "force_new"}
+_DOES = {
+    "stops": ("cancel",), "abandons": ("cancel", "abandon", "retry"), "repeats": ("retry",), "renews": ("force_new",),
+}  # fmt: skip
 _WHO = {"retry": "bob", "force_new": "bob"}
 
 
@@ -89,6 +93,8 @@ class Simulation:
     def run(self) -> str | None:
         """Let it all happen; answers the sentence that is not true, None when every promise held."""
         logging.disable(logging.CRITICAL)
+        ids = mock.patch("uuid.uuid4", self.dice.uuid)
+        ids.start()
         try:
             self.scheduler.at(SWEEP, self._sweep)
             if self.dice.pick("upkeep", (True, False, False)):
@@ -103,6 +109,7 @@ class Simulation:
                 self.checks.at_rest()
             return self.checks.broken
         finally:
+            ids.stop()
             logging.disable(logging.NOTSET)
 
     def effects(self) -> list[Effect]:
@@ -179,10 +186,16 @@ class Simulation:
             self._command(instance, "approve" if roll.d < 0.5 else "reject", asking[int(roll.c * len(asking))])
         does = self.dice.fault(roll, tuple(_DOES))
         if does is not None:
-            self._command(instance, _DOES[does], runs[int(roll.c * len(runs))])
+            working = [run for run in runs if run.phase in (Phase.STARTING, Phase.RUNNING)]
+            among = working if working and does == "abandons" else runs
+            for number, what in enumerate(_DOES[does]):
+                self.scheduler.at(9 * number, self._command, instance, what, among[int(roll.c * len(among))])
 
     def _command(self, instance: Instance, what: str, run: Run) -> None:
         def work() -> None:
+            row = self.lanes.run(LaneKey(run.route, run.key), run.generation)
+            if what == "abandon" and row and row[0].ending:
+                self.checks.abandoned.add(run.id)
             self.note(f"operator: {getattr(instance.control_plane.commands, what)(run.id, _WHO.get(what, 'ada'))}")
             if what == "force_new":
                 self.checks.renewed.append(run.id)

@@ -153,7 +153,7 @@ class SimQueues:
         seconds = max(0.0, float(-int(-delay.total_seconds() // 1)))
         sent = self._put(queue, ring, seconds + (roll.between(5, 120) if fault == "delayed" else 0.0), copy=False)
         if fault == "twice":
-            self._put(queue, ring, seconds + roll.between(0, 30), copy=True)
+            self._put(queue, ring, seconds + 30 * roll.b**4, copy=True)  # many at once, some long after
         return sent
 
     def _put(self, queue: str, ring: Ring, seconds: float, *, copy: bool) -> Message:

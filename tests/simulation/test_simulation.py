@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.simulation.dice import KINDS
@@ -26,6 +30,16 @@ def test_a_seed_is_the_same_every_time(seed: int) -> None:
     assert first.trace == again.trace
     assert first.dice.faults == again.dice.faults
     assert len(first.trace) > 10
+
+
+def test_a_seed_is_the_same_in_every_process() -> None:
+    def traced(hash_seed: str) -> str:
+        command = [sys.executable, "-m", "tests.simulation", "--seed", "10"]
+        return subprocess.run(
+            command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert traced("1") == traced("2")
 
 
 def test_every_kind_of_fault_happens() -> None:

@@ -48,6 +48,8 @@ FAULTS = {
 LATEST = 12.0
 """How long after its caller gave up a write may still land in the store; well below the sweep's grace."""
 LATEST_AT_A_BACKEND = 45.0
+SLOWEST, SLOWEST_BACKEND = 10.0, 25.0
+"""How long a call may take; two of a backend's fit into a lease, as `patience` has the real clients keep it."""
 
 
 class Wired:
@@ -77,6 +79,7 @@ class _Calling:
         self._instance, self._place, self._effect, self._kinds, self._latest = instance, place, effect, kinds, latest
         self._scheduler, self._dice = instance.scheduler, instance.dice
         self._name = f"{instance.name} {place}"
+        self._slowest = SLOWEST if latest == LATEST else SLOWEST_BACKEND
 
     def called(self, *args: Any, **named: Any) -> Any:
         """A call of a handler."""
@@ -153,13 +156,17 @@ class _Calling:
             raise Conflict(f"{self._place} did it and answered 412")
 
     def _wait(self, chance: float, fault: str | None) -> None:
-        self._scheduler.sleep(_lasts(chance, fault))
+        self._scheduler.sleep(self._lasts(chance, fault))
         self._alive()
 
     async def _pause(self, chance: float, fault: str | None) -> None:
         future = self._instance.loop.create_future()
-        self._scheduler.at(_lasts(chance, fault), self._instance.loop.settle, future)
+        self._scheduler.at(self._lasts(chance, fault), self._instance.loop.settle, future)
         await future
+
+    def _lasts(self, chance: float, fault: str | None) -> float:
+        """Most calls take milliseconds, a few a tenth of a second, a slow one seconds."""
+        return 0.002 + 0.2 * chance**4 + (1 + (self._slowest - 1) * chance if fault == "slow" else 0)
 
     def _done(self, args: Any, named: Any) -> Any:
         answer = self._effect(*args, **named)
@@ -169,11 +176,6 @@ class _Calling:
     def _later(effect: Callable[[], Any]) -> None:
         with contextlib.suppress(SluiceError):
             effect()
-
-
-def _lasts(chance: float, fault: str | None) -> float:
-    """Most calls take milliseconds, a few a tenth of a second, a slow one seconds."""
-    return 0.002 + 0.2 * chance**4 + (1 + 9 * chance if fault == "slow" else 0)
 
 
 def _now(work: Any) -> Any:

@@ -135,6 +135,25 @@ def test_a_cancelled_run_ends_when_its_remote_work_has() -> None:
     stage.close()
 
 
+def test_a_run_whose_backend_never_answers_can_be_abandoned_and_the_next_one_starts() -> None:
+    stage = staged(Flow(), Plan(seconds=30, quiet=10_000_000))
+    process = stage.process()
+    stage.send(event("1"))
+    until(stage, Phase.RUNNING, process)
+    (run,) = stage.runs("curate")
+    with pytest.raises(ValueError, match="cancel it first"):
+        process.control_plane.commands.abandon(run.id, "ada")
+    process.control_plane.commands.cancel(run.id)
+    process.control_plane.commands.abandon(run.id, "ada")
+    stage.send(event("2"))
+    until(stage, Phase.RUNNING, process)
+    first, second = stage.runs("curate")
+    assert first.phase is Phase.FAILED
+    assert "ada abandoned it" in first.reason
+    assert (second.phase, second.failed) == (Phase.RUNNING, (first.generation,))
+    stage.close()
+
+
 def test_the_set_of_a_failed_run_is_worked_on_again_under_a_new_token() -> None:
     stage = staged(Flow(), Plan(seconds=1, ends=Status.FAILED, failure=Failure.PERMANENT))
     stage.send(event("1"))

@@ -94,6 +94,7 @@ DO: dict[str, Callable[[Run], Run]] = {
     "unobserved": lambda run: runs.unobserved(run, "no answer", at(9)),
     "hastened": lambda run: runs.hastened(run, at(9)),
     "cancelling": lambda run: runs.cancelling(run, HOUR, at(9)),
+    "abandoned": lambda run: runs.abandoned(dataclasses.replace(run, ending=STOP), "ada", at(9)),
     "retried": lambda run: runs.retried(run, {"token": "t2"}, at(9)),
     "told": runs.told,
     "ended early": lambda run: runs.ended_early(run, STOP, at(9)),
@@ -105,7 +106,7 @@ LEADS_TO = {
     "prepared": Phase.STARTING, "skipped": Phase.SKIPPED, "started": Phase.RUNNING, "unstarted": Phase.STARTING,
     "refused": Phase.FAILED, "observed": Phase.RUNNING, "unobserved": Phase.RUNNING, "cancelling": Phase.RUNNING,
     "hastened": Phase.RUNNING, "retried": Phase.STARTING, "told": None, "ended early": None,
-    "passed over": Phase.SKIPPED,
+    "passed over": Phase.SKIPPED, "abandoned": Phase.FAILED,
 }  # fmt: skip
 
 
@@ -212,11 +213,42 @@ def test_what_the_backend_wishes_does_not_outlast_the_time_to_start() -> None:
     assert runs.unobserved(running(), "busy", at(5), 90).next_at == at(95)
 
 
-def test_a_start_that_never_answers_ends_at_the_timeout_and_says_that_the_outcome_is_unknown() -> None:
+def test_a_start_that_never_answers_holds_its_slot_after_the_timeout_because_its_work_may_exist() -> None:
     run = runs.unstarted(starting(), "timed out", at(1) + HOUR, None, HOUR)
-    assert run.phase is Phase.FAILED
+    assert (run.phase, runs.step(run, run.next_at, HOUR)) == (Phase.STARTING, Step.START)
     assert "whether it exists is unknown" in run.reason
-    assert runs.unstarted(starting(), "timed out", at(0.9) + HOUR, None, HOUR).phase is Phase.STARTING
+    assert runs.unstarted(starting(), "timed out", at(0.9) + HOUR, None, HOUR).ending is None
+
+
+def test_what_a_late_answer_shows_after_the_time_to_start_is_cancelled() -> None:
+    late = runs.unstarted(starting(), "timed out", at(1) + HOUR, None, HOUR)
+    found = runs.started(late, Remote("17"), at(9) + HOUR)
+    assert runs.step(found, found.next_at, HOUR) is Step.OBSERVE
+    ended = runs.observed(found, CANCELLED, at(10) + HOUR, Retry(1))
+    assert (ended.phase, "could not be started within 1:00:00" in ended.reason) == (Phase.FAILED, True)
+
+
+def test_a_run_is_abandoned_only_after_somebody_wanted_its_end() -> None:
+    with pytest.raises(ValueError, match="cancel it first"):
+        runs.abandoned(running(), "ada", at(5))
+    ending = runs.unobserved(runs.ended_early(running(), STOP, at(5)), "no route to host", at(6))
+    run = runs.abandoned(ending, "ada", at(7))
+    assert (run.phase, run.event_due) == (Phase.FAILED, True)
+    assert "ada abandoned it: what may be left as 17 is nobody's any more" in run.reason
+    assert "no route to host" in run.reason
+
+
+def test_what_was_abandoned_is_tried_again_under_the_same_token() -> None:
+    run = runs.abandoned(runs.ended_early(running(), STOP, at(5)), "ada", at(7))
+    assert (run.remote is not None, runs.next_attempt(run)) == (True, run.attempt)
+
+
+def test_the_pause_before_the_next_attempt_grows_to_an_hour() -> None:
+    often = dataclasses.replace(running(), attempt=40)
+    patient = runs.Retry(99, dt.timedelta(seconds=30), frozenset(Failure))
+    assert runs.observed(often, failed(Failure.TRANSIENT), at(5), patient).next_at == at(5) + HOUR
+    slow = runs.Retry(99, 3 * HOUR, frozenset(Failure))
+    assert runs.observed(often, failed(Failure.TRANSIENT), at(5), slow).next_at == at(5) + 3 * HOUR
 
 
 def test_what_started_is_known_by_its_remote() -> None:
