@@ -180,19 +180,19 @@ class ControlPlane:
             if redelivered and ring.number + 1 == run.ring_no and run.alive:
                 self._ring_run(run, run.next_at - self._world.clock.now())
             return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
-        return self._drive(run, version)
+        return self._drive(run, version, redelivered=redelivered)
 
-    def _drive(self, run: Run, version: str) -> str:
+    def _drive(self, run: Run, version: str, *, redelivered: bool = False) -> str:
         """Move a run on until it sleeps, rests, or somebody else moves it; rung again when the store is away."""
         try:
-            return self._steps_of(run, version)
+            return self._steps_of(run, version, redelivered)
         except Conflict as lost:
             return f"somebody else was faster: {lost}"
         except Unavailable as error:
             self._world.bells.ring_run(_ring(run), _AGAIN)
             return f"again in {_AGAIN}: {error}"
 
-    def _steps_of(self, run: Run, version: str) -> str:
+    def _steps_of(self, run: Run, version: str, redelivered: bool) -> str:
         route, holder = self._routes.named(run.route) or _orphan(run), uuid.uuid4().hex[:12]
         while True:
             now = self._world.clock.now()
@@ -200,7 +200,8 @@ class ControlPlane:
             if step in _EXCLUSIVE and self._steps.exclusive(run):
                 held_until = runs.lease_of_another(run, holder, now)
                 if held_until is not None:
-                    self._world.bells.ring_run(_ring(run), held_until - now)
+                    if redelivered:  # who had this message may have died; else who holds the lease has one as well
+                        self._world.bells.ring_run(_ring(run), held_until - now)
                     return f"held by another until {held_until.isoformat(timespec='seconds')}"
                 run = runs.leased(run, holder, now)
                 version = self._world.lanes.save_run(run, version)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared import release_evidence
 from shared.events import Event, parse
 from shared.lanes import Lane, LaneKey
 from shared.phases import APPROVE, EndingKind, Phase
@@ -137,10 +138,10 @@ class Checks:
         over = [effect for effect in live if self._live(effect)]
         if after.phase.final or after.phase is Phase.WAITING:
             self.hold(not over, f"no remote work outlives its attempt: {after.id} is {after.phase}: {after.reason}")
-        if after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
+        if after.route != "release" and after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
             mine = [effect for effect in live if effect.attempt == after.attempt]
             self.hold(len(mine) == 1, f"each attempt is its own effect: {after.id} attempt {after.attempt}")
-        if after.phase is Phase.FAILED and "that was the last of" in after.reason:
+        if after.route != "release" and after.phase is Phase.FAILED and "that was the last of" in after.reason:
             self.hold(len(live) == after.attempt, f"each attempt is its own effect: {after.id} has {len(live)}")
 
     def lane_written(self, before: Lane | None, after: Lane) -> None:
@@ -161,7 +162,7 @@ class Checks:
     def exclusively(self, place: str, args: tuple[Any, ...]) -> Callable[[], None]:
         """Calls that no token makes safe do not overlap."""
         name, _, method = place.partition(".")
-        if name != "careful" or method == "start":
+        if name not in ("careful", "release") or method == "start":
             return lambda: None
         run = str(args[0]["run"])
         self._busy[run] += 1
@@ -220,6 +221,7 @@ class Checks:
                 self.hold(held is not None, f"at rest no place is held for what never started: {route.name} {key}")
         self._once(runs)
         self._sets_go_on(runs)
+        self._releases(runs)
         for payload in simulation.inputs:
             self.acknowledged(payload)
 
@@ -237,6 +239,17 @@ class Checks:
             whole = any(set(self._pages(run)) <= other for other in sets)
             said = "a set that was superseded, or is to be worked on again, joins a later one"
             self.hold(whole, f"{said}: {run.id} {run.phase} carries {run.carries}")
+
+    def _releases(self, runs: Sequence[Run]) -> None:
+        town, released = self._simulation.town, [run for run in runs if run.route == "release"]
+        town.at_rest(tidy=not any(run.id in self.abandoned for run in released))
+        records = town.evidence.all("endpoint")
+        heads = {one["number"]: one["sha256"] for run in released if (one := run.result.get("record"))}
+        self.hold(not release_evidence.faults(records, heads), "the chain of evidence is unbroken")
+        told = {(one["run"], one["outcome"]) for one in map(release_evidence.read, records)}
+        for run in released:
+            if run.phase is Phase.SUCCEEDED and "already gets all traffic" not in run.reason:
+                self.hold((run.id, "promoted") in told, f"what was promoted has a record: {run.id}")
 
     def _set(self, run: Run) -> None:
         if run.manifest is None:

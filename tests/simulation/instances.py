@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import greenlet
 
+from shared.actions.release import Release
 from shared.control_plane import ControlPlane
 from shared.event_index import EventIndex
 from shared.indexing import Indexing
@@ -76,6 +77,7 @@ class Instance:
         actions: dict[str, Any] = {
             backend.name: Wired(backend.name, backend, self, backend=True) for backend in simulation.backends
         }
+        actions["release"] = Wired("release", Release(simulation.town.backends(self._backend), self.clock), self)
         guards: dict[str, Any] = {"compaction": Wired("guard", simulation.guard, self)}
         world = World(
             **wired, clock=self.clock, actions=actions, guards=guards, telemetry=Quiet(), settings={"account": "lake"}
@@ -83,6 +85,9 @@ class Instance:
         self.control_plane = ControlPlane(routes=simulation.routes, intake=self.intake, world=world)
         if self.dice.number(f"prompt {name}", 0, 1) < 0.7:  # the rest are like processes that take no events in
             bells.answer(self.control_plane.wake)
+
+    def _backend(self, name: str, port: Any) -> Any:
+        return Wired(name, port, self, backend=True)
 
     def spawn(self, work: Callable[[], Any], ended: Callable[[BaseException | None], None] | None = None) -> None:
         """Begin some work of this instance; `ended` hears how it ended, also when the instance died under it."""

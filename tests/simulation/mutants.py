@@ -15,7 +15,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from shared import flow, intake, lanes, limits, observations, requests, runs
+from shared import (
+    flow,
+    intake,
+    lanes,
+    limits,
+    observations,
+    release_analysis,
+    release_traffic,
+    requests,
+    runs,
+)
+from shared.actions import quality
 from shared.adapters import memory
 from shared.commands import Commands
 from shared.control_plane import ControlPlane
@@ -129,6 +140,13 @@ MUTANTS = (
     Mutant("what comes late is not looked up in the index", LateEvents, "absorb",
            "if late else {}", "if False else {}"),
     Mutant("dedupe rows are retired without their copies", Retirement, "_let_go", "if entries:", "if False:"),
+    Mutant("what QA has seen is not compared with what evaluate predicted", quality, "_compared",
+           "if difference <= limits.tolerance:", "if True:"),
+    Mutant("the way back does not give the traffic back", release_traffic, "wanted",
+           'if "failure" not in progress:', "if True:"),
+    Mutant("what was not measured is a success", release_analysis, "judge", "if not open_:", "if True:"),
+    Mutant("a lease is not looked at by who makes calls", runs, "lease_of_another",
+           'if run.leased_by in ("", holder)', 'if True or run.leased_by in ("", holder)'),
     Mutant("pages go before their set is written down", Retirement, "_copy",
            "if events and run.manifest is None:", "if False:"),
 )  # fmt: skip

@@ -11,6 +11,10 @@ from shared.observations import Failure
 from shared.routing import Emits, Route, Routes
 from shared.runs import Retry
 from tests.simulation.dice import Dice
+from tests.simulation.release_images import digest_of
+
+PUSHES = 100
+"""The numbers of the events that tell of a pushed image begin here."""
 
 
 def _seconds(seconds: float) -> dt.timedelta:
@@ -35,7 +39,10 @@ def _join(dice: Dice) -> Flow:
 
 def routes(dice: Dice) -> Routes:
     """A chain (curate, train, notify) and one or two routes beside it; flow policies are drawn."""
-    beside = dice.pick("beside", (("mirror",), ("index",), ("join",), ("mirror", "join"), ("mirror", "index")))
+    beside = dice.pick(
+        "beside",
+        (("mirror",), ("index",), ("join",), ("mirror", "join"), ("mirror", "index"), ("release",), ("release",)),
+    )
     retry = Retry(3, _seconds(5), frozenset({Failure.TRANSIENT, Failure.TIMEOUT}))
     emits = Emits("Sluice.DatasetPublished", "gold/{key}", {"version": "{result.version}", "table": "{key}"})
     start_timeout = _seconds(dice.pick("start_timeout", (30, 7200)))
@@ -55,9 +62,35 @@ def routes(dice: Dice) -> Routes:
         Route("train", frozenset({"Sluice.DatasetPublished"}), "{data.table}", "careful",
               {"v": "{event.data.version}"}, retry=retry, **common),
         Route("notify", frozenset({"Sluice.RunFailed"}), "{data.route}", "copy", {}, retry=Retry(1), **common),
+        Route("release", frozenset({"R.P"}), "endpoint", "release", _release_options(dice),
+              flow=Flow(when_busy=dice.pick("release busy", (Busy.COLLECT, Busy.SUPERSEDE))),
+              retry=Retry(2, _seconds(5), frozenset({Failure.TRANSIENT})), timeout=_seconds(7200)),
     )  # fmt: skip
     chain = ("curate", "train", "notify")
     return Routes(tuple(route for route in drawn if route.name in (*chain, *beside)), "simulated")
+
+
+def _release_options(dice: Dice) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = [{"shadow": 3}, {"weight": 20, "hold": "30s"}, {"weight": 100, "hold": "30s"}]
+    checks = [{"metric": "failure_rate", "most": 0.05, "samples": 3}]
+    return {
+        "repository": "r", "digest": "{event.data.digest}", "endpoint": "endpoint", "compute": "aks",
+        "tag": "{event.data.tag}", "qa": {"requests": 2, "ready_minutes": 5}, "ready": "5m",
+        "steps": steps[dice.pick("release steps", (0, 0, 1)) :],
+        "analysis": {"interval": "10s", "patience": "2m", "wait": "5m", "checks": checks},
+    }  # fmt: skip
+
+
+def pushes(dice: Dice, wanted: frozenset[int] | None) -> list[tuple[int, float]]:
+    """Images that are pushed, by version, and when; `wanted` leaves out events by their number."""
+    made = [(version, dice.number("push", 0, 200)) for version in range(1, 1 + dice.pick("pushes", (1, 2, 3)))]
+    return [(version, at) for version, at in made if wanted is None or PUSHES + version in wanted]
+
+
+def pushed(version: int) -> str:
+    """The event of an image that was pushed."""
+    data = {"digest": digest_of(version), "tag": str(version)}
+    return json.dumps({"id": f"push-{version}", "topic": "/t", "subject": "x", "eventType": "R.P", "data": data})
 
 
 def events(dice: Dice, wanted: frozenset[int] | None) -> list[tuple[list[str], float]]:

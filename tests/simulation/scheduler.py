@@ -31,6 +31,10 @@ class Scheduler:
         self._number = 0
         self._hub = greenlet.getcurrent()
 
+    def time(self) -> float:
+        """Virtual time in seconds."""
+        return self.now
+
     def at(self, delay: float, call: Callable[..., Any], *args: Any) -> None:
         """Make this call after a delay, from the hub."""
         self._number += 1

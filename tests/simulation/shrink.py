@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from tests.simulation.scenario import PUSHES
 from tests.simulation.simulation import simulate
 
-_MOST_EVENTS = 12
+_EVENTS = (*range(12), *range(PUSHES + 1, PUSHES + 4))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ def shorten(seed: int, faults: list[str], most: int = 400) -> Shortened:
         left -= 1
         return left >= 0 and simulate(seed, frozenset(kept), frozenset(events))[0] is not None
 
-    kept, events = list(faults), list(range(_MOST_EVENTS))
+    kept, events = list(faults), list(_EVENTS)
     while left > 0:
         before = len(kept), len(events)
         events = _dropped(events, lambda rest: fails(kept, rest))  # noqa: B023

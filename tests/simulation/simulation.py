@@ -10,7 +10,6 @@ from unittest import mock
 import greenlet
 
 from shared.errors import SluiceError
-from shared.lanes import LaneKey
 from shared.phases import Phase
 from shared.ports import ANY
 from shared.routing import Routes
@@ -19,8 +18,9 @@ from tests.simulation.backends import Effect, SimBackend, SimGuard, SimPublisher
 from tests.simulation.checks import Checks
 from tests.simulation.dice import Dice
 from tests.simulation.instances import Instance
+from tests.simulation.release_town import ReleaseTown
 from tests.simulation.scenario import events as drawn_events
-from tests.simulation.scenario import routes
+from tests.simulation.scenario import pushed, pushes, routes
 from tests.simulation.scheduler import Crash, Scheduler, SimClock
 from tests.simulation.stores import (
     MemoryDue,
@@ -35,6 +35,8 @@ from tests.simulation.stores import (
 
 TROUBLE = 240.0
 """For how many seconds faults happen."""
+SILENCE = 90.0
+"""For how long no backend's answer gets through, in some seeds."""
 SETTLED = 180.0
 """How long after the last fault what was late has come."""
 PATIENCE = 4 * 3600.0
@@ -78,8 +80,12 @@ class Simulation:
             SimBackend(name, self.scheduler, self.dice, self._began, exclusive=name == "careful")
             for name in ("work", "copy", "careful")
         ]
+        self.town = ReleaseTown(self.scheduler, self.dice, self.checks.hold)
         self.queues.deliver = self._hand_out
         self.skew, self.visibility = self.dice.pick("skew", (0, 0.5, 4)), self.dice.pick("visibility", (45, 600))
+        self._silence = self.dice.pick(
+            "silence", (-SILENCE, -SILENCE, self.dice.number("silence", 0, TROUBLE - SILENCE))
+        )
         self.poison: list[str] = []
         self.unexpected: list[str] = []
         self.inputs: list[str] = []
@@ -93,8 +99,12 @@ class Simulation:
     def run(self) -> str | None:
         """Let it all happen; answers the sentence that is not true, None when every promise held."""
         logging.disable(logging.CRITICAL)
-        ids = mock.patch("uuid.uuid4", self.dice.uuid)
-        ids.start()
+        patches = (
+            mock.patch("uuid.uuid4", self.dice.uuid),
+            mock.patch("time.monotonic", self.scheduler.time),
+        )
+        for patch in patches:
+            patch.start()
         try:
             self.scheduler.at(SWEEP, self._sweep)
             if self.dice.pick("upkeep", (True, False, False)):
@@ -109,8 +119,14 @@ class Simulation:
                 self.checks.at_rest()
             return self.checks.broken
         finally:
-            ids.stop()
+            for patch in patches:
+                patch.stop()
             logging.disable(logging.NOTSET)
+
+    @property
+    def silent(self) -> bool:
+        """Whether no backend's answer gets through just now."""
+        return self._silence <= self.scheduler.now < self._silence + SILENCE
 
     def effects(self) -> list[Effect]:
         """All that backends have ever done."""
@@ -193,10 +209,15 @@ class Simulation:
 
     def _command(self, instance: Instance, what: str, run: Run) -> None:
         def work() -> None:
-            row = self.lanes.run(LaneKey(run.route, run.key), run.generation)
-            if what == "abandon" and row and row[0].ending:
+            before = set(self.checks.abandoned)
+            if what == "abandon":
                 self.checks.abandoned.add(run.id)
-            self.note(f"operator: {getattr(instance.control_plane.commands, what)(run.id, _WHO.get(what, 'ada'))}")
+            try:
+                said = getattr(instance.control_plane.commands, what)(run.id, _WHO.get(what, "ada"))
+            except ValueError:
+                self.checks.abandoned &= before
+                raise
+            self.note(f"operator: {said}")
             if what == "force_new":
                 self.checks.renewed.append(run.id)
 
@@ -256,9 +277,19 @@ class Simulation:
         for batch, at in drawn_events(self.dice, wanted):
             self.inputs += [payload for payload in batch if payload.endswith("}")]
             self._send(batch, at)
+        if self.routes.named("release"):
+            self._push_all(wanted)
         for payload in self.inputs:
             if self.dice.roll("late").a < AGAIN_LATE:
                 self._send([payload], self.dice.number("late", 150, TROUBLE + SETTLED - 20))
+
+    def _push_all(self, wanted: frozenset[int] | None) -> None:
+        for version, at in pushes(self.dice, wanted):
+            self.scheduler.at(at, self.town.pushed, version)
+            self.inputs.append(pushed(version))
+            self._send([pushed(version)], at)
+        if self.dice.roll("by hand").a < 0.15:
+            self.scheduler.at(self.dice.number("hand", 20, TROUBLE), self.town.write_by_hand)
 
     def _send(self, payloads: list[str], delay: float) -> None:
         self._open += 1

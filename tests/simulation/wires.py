@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from shared import patience
 from shared.errors import Conflict, SluiceError, Unavailable
 from tests.simulation.dice import Roll
 from tests.simulation.scheduler import Crash
@@ -44,7 +45,11 @@ FAULTS = {
     "index.delete": _WRITE,
     "index.replace": _GUARDED,
     "publisher.publish": _WRITE,
+    "release.start": (),
+    "release.observe": (),
+    "release.cancel": (),
 }
+"""What may go wrong with which call; a release makes calls of its own, each of which may."""
 LATEST = 12.0
 """How long after its caller gave up a write may still land in the store; well below the sweep's grace."""
 LATEST_AT_A_BACKEND = 45.0
@@ -64,7 +69,7 @@ class Wired:
             return value
         place = f"{self._name}.{attribute}"
         kinds = FAULTS.get(place, _BACKEND if self._backend else _READ)
-        calling = _Calling(self._instance, place, value, kinds, LATEST_AT_A_BACKEND if self._backend else LATEST)
+        calling = _Calling(self._instance, place, value, kinds, backend=self._backend)
         made = calling.awaited if inspect.iscoroutinefunction(value) else calling.called
         self.__dict__[attribute] = made
         return made
@@ -74,20 +79,23 @@ class _Calling:
     """One method of one port of one instance."""
 
     def __init__(
-        self, instance: Instance, place: str, effect: Callable[..., Any], kinds: tuple[str, ...], latest: float
+        self, instance: Instance, place: str, effect: Callable[..., Any], kinds: tuple[str, ...], *, backend: bool
     ) -> None:
-        self._instance, self._place, self._effect, self._kinds, self._latest = instance, place, effect, kinds, latest
+        self._instance, self._place, self._effect, self._kinds = instance, place, effect, kinds
+        self._backend, self._latest = backend, LATEST_AT_A_BACKEND if backend else LATEST
         self._scheduler, self._dice = instance.scheduler, instance.dice
         self._name = f"{instance.name} {place}"
-        self._slowest = SLOWEST if latest == LATEST else SLOWEST_BACKEND
+        self._slowest = SLOWEST_BACKEND if backend else SLOWEST
 
     def called(self, *args: Any, **named: Any) -> Any:
         """A call of a handler."""
         self._alive()
         roll = self._dice.roll(self._name)
         fault = self._dice.fault(roll, self._kinds)
+        if self._backend and self._instance.simulation.silent:
+            fault = "after" if roll.c < 0.5 else "lost"
         effect = lambda: self._done(args, named)  # noqa: E731
-        self._wait(roll.c, fault)
+        self._patiently(roll.c, fault)
         self._before(fault)
         if fault == "late":
             self._scheduler.at(roll.between(0.01, self._latest), self._later, effect)
@@ -158,6 +166,14 @@ class _Calling:
     def _wait(self, chance: float, fault: str | None) -> None:
         self._scheduler.sleep(self._lasts(chance, fault))
         self._alive()
+
+    def _patiently(self, chance: float, fault: str | None) -> None:
+        """Wait for the answer; a call that a run makes is given up before its lease ends, as the real clients do."""
+        lasts, most = self._lasts(chance, fault), patience.left(3600.0)
+        self._scheduler.sleep(min(lasts, most))
+        self._alive()
+        if lasts > most:
+            raise Unavailable(f"{self._place} took too long")
 
     async def _pause(self, chance: float, fault: str | None) -> None:
         future = self._instance.loop.create_future()
