@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from shared import early_rings, flow, lanes, runs
+from shared import early_rings, flow, lanes, leases, runs
 from shared.commands import Commands
 from shared.errors import Conflict, Unavailable
 from shared.flow import Admit, Decision, Start
@@ -198,12 +198,12 @@ class ControlPlane:
             now = self._world.clock.now()
             step = runs.step(run, now, route.timeout)
             if step in _EXCLUSIVE and self._steps.exclusive(run):
-                held_until = runs.lease_of_another(run, holder, now)
+                held_until = leases.of_another(run, holder, now)
                 if held_until is not None:
                     if redelivered:  # who had this message may have died; else who holds the lease has one as well
                         self._world.bells.ring_run(_ring(run), held_until - now)
                     return f"held by another until {held_until.isoformat(timespec='seconds')}"
-                run = runs.leased(run, holder, now)
+                run = leases.leased(run, holder, now)
                 version = self._world.lanes.save_run(run, version)
             if step is Step.REST:
                 return f"{run.phase}: {run.reason}"

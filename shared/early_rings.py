@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from shared import runs
+from shared import leases, runs
 from shared.errors import Conflict, SluiceError
 from shared.events import Event, parse
 from shared.lanes import LaneKey
@@ -70,7 +70,7 @@ class EarlyRings:
             if not found or found[0].phase is not Phase.RUNNING:
                 return
             now = self._world.clock.now()
-            if runs.lease_of_another(found[0], "", now):  # it is being looked at
+            if leases.of_another(found[0], "", now):  # it is being looked at
                 return
             hastened = runs.hastened(found[0], now)
             self._world.lanes.save_run(hastened, found[1])

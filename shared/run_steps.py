@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared import manifests, patience, requests, runs
+from shared import leases, manifests, patience, requests, runs
 from shared.errors import NotFound, Refused, Unavailable
 from shared.events import Event, lookup, parse
 from shared.history import kept_set
@@ -41,7 +41,7 @@ class RunSteps:
             if step is Step.PREPARE:
                 return self._prepare(run, route, now)
             if step in (Step.START, Step.OBSERVE):
-                ends = run.leased_until or now + runs.LEASE
+                ends = run.leased_until or now + leases.LEASE
                 with patience.until((ends - self._world.clock.now()).total_seconds()):
                     return self._start(run, route, now) if step is Step.START else self._observe(run, route, now)
             if step is Step.CANCEL:

@@ -17,9 +17,6 @@ from shared.phases import APPROVE, MOVES, Decision, Ending, EndingKind, Phase, S
 
 JSON = Mapping[str, Any]
 
-LEASE = dt.timedelta(seconds=60)
-"""How long one holder may make calls for a run; the clients' own timeouts and retries end before it."""
-
 _FIRST_PAUSE = dt.timedelta(seconds=1)
 _LONGEST_PAUSE = dt.timedelta(seconds=30)
 _LONGEST_DELAY = dt.timedelta(hours=1)
@@ -195,8 +192,7 @@ def started(run: Run, remote: Remote, now: dt.datetime) -> Run:
 def unstarted(run: Run, reason: str, now: dt.datetime, retry_after: float | None, timeout: dt.timedelta) -> Run:
     """The start did not answer: its outcome is unknown, so it is repeated under the same token.
 
-    After the timeout it is still repeated, for the slot is held until the backend answers: then what it has is
-    cancelled.  `abandoned` is the way out where it never will.
+    After the timeout too: the slot is held until the backend answers, and what it has is then cancelled.
     """
     _check(run, "unstarted")
     since = run.phase_at or run.created_at
@@ -312,18 +308,6 @@ def told(run: Run) -> Run:
 def rung(run: Run) -> Run:
     """The next message about this run carries the next number, older ones are dropped; the lease is given back."""
     return dataclasses.replace(run, ring_no=run.ring_no + 1, leased_by="", leased_until=None)
-
-
-def leased(run: Run, holder: str, now: dt.datetime) -> Run:
-    """`holder` alone may make the calls that no name can make safe, until the lease runs out."""
-    return dataclasses.replace(run, leased_by=holder, leased_until=now + LEASE)
-
-
-def lease_of_another(run: Run, holder: str, now: dt.datetime) -> dt.datetime | None:
-    """When the lease that somebody else holds runs out, None when nobody else holds one."""
-    if run.leased_by in ("", holder) or run.leased_until is None or run.leased_until <= now:
-        return None
-    return run.leased_until
 
 
 def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Retry) -> Run:

@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from shared.leases import LEASE
 from shared.observations import Failure, Observation, Status
-from shared.runs import LEASE
 
 JSON = Mapping[str, Any]
 

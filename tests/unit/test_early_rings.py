@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared import early_rings, runs
+from shared import early_rings, leases, runs
 from shared.events import Event, parse
 from shared.lanes import LaneKey
 from shared.phases import Phase
@@ -157,7 +157,7 @@ def test_a_run_that_is_being_looked_at_is_left_alone(stage: Stage) -> None:
     (run,) = stage.runs()
     found = stage.lanes.run(LaneKey(run.route, run.key), run.generation)
     assert found
-    stage.lanes.save_run(runs.leased(run, "somebody", stage.clock.now()), found[1])
+    stage.lanes.save_run(leases.leased(run, "somebody", stage.clock.now()), found[1])
     tell(process, stage, token)
     assert stage.runs()[0].next_at == run.next_at
 

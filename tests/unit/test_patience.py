@@ -9,9 +9,9 @@ import pytest
 
 from shared import patience
 from shared.errors import Unavailable
+from shared.leases import LEASE
 from shared.observations import Observation, Remote
 from shared.routing import Route
-from shared.runs import LEASE
 from tests.unit.worlds import Backend, Stage, event
 
 

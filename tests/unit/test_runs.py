@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared import runs
+from shared import leases, runs
 from shared.observations import Failure, Observation, Remote, Status
 from shared.phases import MOVES, Phase, Step
 from shared.runs import Retry, Run
@@ -398,7 +398,7 @@ def test_a_run_that_was_told_rests(phase: Phase) -> None:
 
 
 def test_each_ring_has_the_next_number_and_gives_the_lease_back() -> None:
-    run = runs.rung(runs.leased(running(), "me", NOON))
+    run = runs.rung(leases.leased(running(), "me", NOON))
     assert (run.ring_no, run.leased_by, run.leased_until) == (1, "", None)
 
 
@@ -406,12 +406,12 @@ def test_each_ring_has_the_next_number_and_gives_the_lease_back() -> None:
 
 
 def test_a_lease_keeps_others_out_until_it_runs_out() -> None:
-    run = runs.leased(running(), "me", NOON)
-    ends = NOON + runs.LEASE
-    assert runs.lease_of_another(run, "me", at(1)) is None
-    assert runs.lease_of_another(run, "you", at(1)) == ends
-    assert runs.lease_of_another(run, "you", ends) is None
-    assert runs.lease_of_another(running(), "you", NOON) is None
+    run = leases.leased(running(), "me", NOON)
+    ends = NOON + leases.LEASE
+    assert leases.of_another(run, "me", at(1)) is None
+    assert leases.of_another(run, "you", at(1)) == ends
+    assert leases.of_another(run, "you", ends) is None
+    assert leases.of_another(running(), "you", NOON) is None
 
 
 # -- names ---------------------------------------------------------------------------------------------------------
@@ -630,7 +630,7 @@ def test_the_first_reason_to_end_stands() -> None:
 
 
 def test_a_run_that_is_reopened_is_held_by_nobody() -> None:
-    leased = runs.leased(running(), "somebody", at(2))
+    leased = leases.leased(running(), "somebody", at(2))
     ended = runs.observed(leased, failed(Failure.PERMANENT), at(3), RETRY)
     again = runs.reopened(runs.told(ended), {"token": "t2"}, "asked for", at(4), None)
-    assert runs.lease_of_another(again, "another", at(4)) is None
+    assert leases.of_another(again, "another", at(4)) is None
