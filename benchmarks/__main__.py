@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
-from benchmarks import accept, cold, cost, end_to_end, goals, grown, idle, instances, matching, storm
+from benchmarks import accept, cold, cost, end_to_end, goals, grown, idle, instances, matching, runs, storm
 from benchmarks.report import FOLDER, README, Part, machine, page
 from benchmarks.stage import Stage, say
 
@@ -22,6 +22,7 @@ PARTS: Mapping[str, Callable[[Stage], Awaitable[Part]]] = {
     "storm": storm.measure,
     "instances": instances.measure,
     "cost": cost.measure,
+    "runs": runs.measure,
     "cold": cold.measure,
     "match": lambda stage: asyncio.to_thread(matching.measure, max(stage.rounds, 5)),
     "growth": grown.measure,

@@ -7,6 +7,7 @@ import collections
 import contextlib
 import re
 import threading
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 
 from localcloud.cloud import Cloud
@@ -28,13 +29,17 @@ EVENT_GRID = 1.20
 
 
 class Relay(threading.Thread):
-    """Relays the three ports of Azurite; `counts` has operations by kind, looks into a queue apart."""
+    """Relays the three ports of Azurite; `counts` has operations by kind, looks into a queue apart.
+
+    `requests` has them one by one, by what they ask for.
+    """
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(daemon=True)
         self._targets = {name: cloud.ports[name] for name in ("azurite_blob", "azurite_queue", "azurite_table")}
         self.ports: dict[str, int] = {}
         self.counts: collections.Counter[str] = collections.Counter()
+        self.requests: collections.Counter[str] = collections.Counter()
         self._ready = threading.Event()
         self.start()
         self._ready.wait(10)
@@ -72,7 +77,9 @@ class Relay(threading.Thread):
         """Count what is in the text; the rest that may be the beginning of a request line."""
         end = 0
         for found in _REQUEST.finditer(text):
-            self.counts[_kind(name, found[1], found[2])] += 1
+            kind = _kind(name, found[1], found[2])
+            self.counts[kind] += 1
+            self.requests[f"{kind}: {found[1].decode()} {_asked(found[2].decode())}"] += 1
             end = found.end()
         return text[max(end, len(text) - _LONGEST_LINE) :]
 
@@ -83,6 +90,19 @@ def _kind(name: str, method: bytes, path: bytes) -> str:
             return "host"  # leases of the Functions host, which every app pays for
         return "blob reads" if method in (b"GET", b"HEAD") else "blob writes"
     return "queue looks" if _POLL in path else name.removeprefix("azurite_")
+
+
+def _asked(path: str) -> str:
+    """What a request is about: its address without account and keys, whole for none of many."""
+    path, _, query = path.partition("?")
+    parts = path.strip("/").split("/")[1:]
+    row = re.search(r"RowKey='([a-z]?)", urllib.parse.unquote(path))
+    name = "/".join(parts[:2]).split("(")[0] + (f" row {row[1]}" if row else "")
+    return (
+        name
+        + (" query" if "$filter" in urllib.parse.unquote(query) else "")
+        + (" append" if "appendblock" in query else "")
+    )
 
 
 def dollars(operations: Mapping[str, float]) -> float:

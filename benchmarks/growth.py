@@ -8,7 +8,6 @@ that has read nothing yet.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime as dt
 import json
 import os
@@ -16,7 +15,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any
 from benchmarks.load import commits
 from shared.adapters.azure_store import AzureStore, open_store
 from shared.event_index import EventIndex
+from shared.event_loop import EventLoop
 from shared.explanation import Explanation
 from shared.history import History
 from shared.indexing import Indexing
@@ -46,9 +45,10 @@ class Growth:
     """One store whose journal grows."""
 
     def __init__(self, connection: str) -> None:
-        self.store: AzureStore = open_store(Storage("sluicestore", connection), Now(), lambda: None, lambda: None)
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.loop = EventLoop()
+        self.store: AzureStore = open_store(
+            Storage("sluicestore", connection), Now(), self.loop, lambda: None, lambda: None
+        )
         self.index, self.keeping = EventIndex(self.store.index), Keeping()
         retirement = Retirement(self.store.lanes, self.store.sets, self.index, self.store.index, self.keeping)
         self.indexing = Indexing(self.store.journal, self.store.lanes, self.index, retirement, self.keeping)
@@ -59,7 +59,7 @@ class Growth:
         began = time.perf_counter()
         while len(self.ids) < events:
             records = [self._record(event) for event in commits(A_BLOCK, 20, "bronze", uuid.uuid4().hex[:8])]
-            asyncio.run_coroutine_threadsafe(self.store.journal.append(records), self.loop).result(60)
+            self.loop.wait(self.store.journal.append(records), 60)
             self.ids += [record["id"] for record in records]
         return time.perf_counter() - began
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime as dt
 import itertools
 import json
 import math
@@ -40,7 +41,7 @@ def blob_event(container: str, path: str) -> Event:
     return {
         "id": str(uuid.uuid4()), "topic": STORAGE_ID, "eventType": "Microsoft.Storage.BlobCreated",
         "subject": f"/blobServices/default/containers/{container}/blobs/{path}",
-        "eventTime": "2026-01-05T06:07:08.1234567Z", "dataVersion": "", "metadataVersion": "1",
+        "eventTime": f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S.%f}0Z", "dataVersion": "", "metadataVersion": "1",
         "data": {
             "api": "PutBlob", "clientRequestId": str(uuid.uuid4()), "requestId": str(uuid.uuid4()),
             "eTag": "0x8D4BCC2E4835CD0", "contentType": "application/json", "contentLength": 524288,

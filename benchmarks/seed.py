@@ -22,7 +22,8 @@ from localcloud.cloud import STORE_ACCOUNT
 from shared.adapters.blob_rest import RestContainer
 from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.storage_rest import open_service
-from shared.adapters.table_rest import Insert, RestTable
+from shared.adapters.table_rest import Insert, Refusal, RestTable
+from shared.event_loop import EventLoop
 from shared.events import Event as Parsed
 from shared.events import parse
 from shared.lanes import LaneKey
@@ -49,7 +50,7 @@ class Seed:
         storage = Storage(STORE_ACCOUNT, ground.connection)
         container = ContainerClient.from_connection_string(ground.connection, "sluice")
         self._blobs = RestContainer(open_service(storage, "blob", lambda: None), "sluice")
-        self._journal = BlobJournal(container, self._blobs, Yesterday())
+        self._journal = BlobJournal(container, self._blobs, EventLoop(), Yesterday())
         self._lanes = RestTable(open_service(storage, "table", lambda: None), "sluicelanes")
         self._rows = TableServiceClient.from_connection_string(ground.connection).get_table_client("sluicelanes")
 
@@ -61,7 +62,7 @@ class Seed:
         await self._fill(other, events - lanes)
         references = await self._write(self._copies(matching, made))
         await self._open_lanes(made, references)
-        await self._journal.close()
+        await self._blobs.close()
         await self._lanes.close()
         return [str(event["id"]) for event in made[:: max(1, lanes // 10)]]
 
@@ -105,9 +106,9 @@ class Seed:
         async def worker() -> None:
             for event, reference in waiting:
                 swaps = self._swaps(event) | {known: reference, template.partition: _lane(event).partition}
-                refusal = await self._lanes.transact("a seed", [Insert(row) for row in _swapped(text, swaps)])
-                if refusal is not None:
-                    raise RuntimeError(f"a seed was refused: {refusal.status} {refusal.code}")
+                done = await self._lanes.transact("a seed", [Insert(row) for row in _swapped(text, swaps)])
+                if isinstance(done, Refusal):
+                    raise RuntimeError(f"a seed was refused: {done.status} {done.code}")
 
         await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
 

@@ -6,20 +6,13 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
-import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from shared.event_loop import EventLoop
 from shared.intake import Answer, Intake, Receipt
 from shared.ports import JSON, Journal
-
-
-class Closing(Protocol):
-    """What holds connections."""
-
-    async def close(self) -> None:
-        """Let go of them."""
 
 
 class _Crossing:
@@ -65,14 +58,12 @@ class _Elsewhere:
 
 
 class IntakeLoop:
-    """The intake on a loop of its own, so that asynchronous and synchronous functions share its groups."""
+    """The intake on a loop of the process's own, so that asynchronous and synchronous functions share its groups."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._loop = asyncio.new_event_loop()
-        self._inwards = _Crossing(self._loop)
+    def __init__(self, intake: Intake, loop: EventLoop) -> None:
+        self._intake, self._loop = intake, loop
+        self._inwards = _Crossing(loop.loop)
         self._outwards: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Crossing] = weakref.WeakKeyDictionary()
-        threading.Thread(target=self._loop.run_forever, name="sluice-intake", daemon=True).start()
 
     async def receive(self, origin: str, payloads: Sequence[str | bytes]) -> list[Receipt]:
         """`Intake.receive` from any event loop."""
@@ -92,14 +83,8 @@ class IntakeLoop:
 
     def submit(self, origin: str, payloads: Sequence[str | bytes]) -> concurrent.futures.Future[list[Receipt]]:
         """`Intake.receive` from any thread."""
-        return asyncio.run_coroutine_threadsafe(self._intake.receive(origin, payloads), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._intake.receive(origin, payloads), self._loop.loop)
 
     def append(self, journal: Journal, record: JSON) -> str:
         """Append one record to the journal from any thread; answers its reference."""
-        return asyncio.run_coroutine_threadsafe(journal.append([record]), self._loop).result()[0]
-
-    def close(self, *connections: Closing) -> None:
-        """Let go of connections that live on the loop; the process ends."""
-        for connection in connections:
-            with contextlib.suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(connection.close(), self._loop).result(2)
+        return self._loop.wait(journal.append([record]))[0]

@@ -7,6 +7,7 @@ for storage alone.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import datetime as dt
 import functools
@@ -25,6 +26,7 @@ from shared.actions.release import Release
 from shared.control_plane import ControlPlane
 from shared.errors import ConfigurationError
 from shared.event_index import EventIndex
+from shared.event_loop import EventLoop
 from shared.history import History
 from shared.indexing import Indexing
 from shared.intake import Intake
@@ -103,11 +105,12 @@ def build(settings: Settings) -> App:
     actions = _actions(settings, clock)
     checks = {kind: action.faults for kind, action in actions.items()}
     routes = read_routes(yaml_file.load(settings.routes), settings.routes.name, checks, GUARDS)
-    store = open_store(settings.store, clock, _credential, _async_credential)
+    loop = EventLoop()
+    store = open_store(settings.store, clock, loop, _credential, _async_credential)
     index, keeping = EventIndex(store.index), Keeping(dt.timedelta(days=settings.keep_days))
     bells = PromptBells(store.bells, ThreadPoolExecutor(MOST_AT_ONCE, "sluice-wake").submit)
-    intake = _intake(routes, store, LateEvents(store.lane_intake, index, keeping, clock), bells, clock)
-    atexit.register(intake.close, store.journal, store.lane_intake)
+    intake = _intake(routes, store, LateEvents(store.lane_intake, index, keeping, clock), bells, clock, loop)
+    atexit.register(_close, store, loop)
     world = World(
         clock=clock,
         journal=store.journal,
@@ -136,18 +139,22 @@ def build(settings: Settings) -> App:
     return App(ControlPlane(routes=routes, intake=intake, world=world), operations, upkeep, bells)
 
 
-def _intake(routes: Routes, store: Any, lanes: LaneIntake, bells: Bells, clock: Clock) -> IntakeLoop:
-    return IntakeLoop(
-        Intake(
-            routes=routes,
-            journal=store.journal,
-            lanes=lanes,
-            due=store.due,
-            bells=bells,
-            clock=clock,
-            longest_pause=_LONGEST_PAUSE,
-        )
+def _intake(routes: Routes, store: Any, lanes: LaneIntake, bells: Bells, clock: Clock, loop: EventLoop) -> IntakeLoop:
+    intake = Intake(
+        routes=routes,
+        journal=store.journal,
+        lanes=lanes,
+        due=store.due,
+        bells=bells,
+        clock=clock,
+        longest_pause=_LONGEST_PAUSE,
     )
+    return IntakeLoop(intake, loop)
+
+
+def _close(store: Any, loop: EventLoop) -> None:
+    with contextlib.suppress(TimeoutError):
+        loop.wait(store.close(), 2)
 
 
 def _history(store: Any, index: EventIndex, keeping: Keeping, now: dt.datetime) -> History:

@@ -10,7 +10,6 @@ from typing import Any
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables import TableClient
 from azure.storage.blob import ContainerClient
-from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
@@ -21,11 +20,13 @@ from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
 from shared.adapters.lane_table import TableLanes
 from shared.adapters.limit_table import TableLimits
-from shared.adapters.queues import QueueBells
+from shared.adapters.queues import QueueBells, RestQueue
 from shared.adapters.scoring_table import TableScoringLog
 from shared.adapters.set_blobs import BlobSets
-from shared.adapters.storage_rest import open_service
+from shared.adapters.storage_rest import StorageRest, open_service
 from shared.adapters.table_rest import RestTable
+from shared.adapters.waiting_table import WaitingTable
+from shared.event_loop import EventLoop
 from shared.ports import Clock
 from shared.settings import Storage
 
@@ -47,32 +48,34 @@ class AzureStore:
     bells: QueueBells
     sets: BlobSets
     index: BlobIndex
+    services: tuple[StorageRest, ...]
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        for service in self.services:
+            await service.close()
 
 
-def open_store(storage: Storage, clock: Clock, credential: Credentials, async_credential: Credentials) -> AzureStore:
-    """The store of an account; what is missing in it is made.  Raises Unavailable."""
-    tables = [_table(storage, name, credential) for name in (LANES, DUE, LIMITS)]
-    queues = [_queue(storage, name, credential) for name in (LANE_QUEUE, RUN_QUEUE)]
-    container = _container(storage, credential)
-    with translated("the store"):
-        for table in tables:
-            with contextlib.suppress(ResourceExistsError):
-                table.create_table()
-        for queue in queues:
-            with contextlib.suppress(ResourceExistsError):
-                queue.create_queue()
-        with contextlib.suppress(ResourceExistsError):
-            container.create_container()
-    blobs, rows = (open_service(storage, service, async_credential) for service in ("blob", "table"))
+def open_store(
+    storage: Storage, clock: Clock, loop: EventLoop, credential: Credentials, async_credential: Credentials
+) -> AzureStore:
+    """The store of an account, with its connections on the loop; what is missing in it is made.  Raises Unavailable."""
+    tables, blobs, messages = (open_service(storage, name, async_credential) for name in ("table", "blob", "queue"))
+    lanes, due, limits = (RestTable(tables, name) for name in (LANES, DUE, LIMITS))
+    lane_queue, run_queue = (RestQueue(messages, name) for name in (LANE_QUEUE, RUN_QUEUE))
+    rest, container = RestContainer(blobs, CONTAINER), _container(storage, credential)
+    for part in (lanes, due, limits, lane_queue, run_queue, rest):
+        loop.wait(part.make())
     return AzureStore(
-        journal=BlobJournal(container, RestContainer(blobs, CONTAINER), clock),
-        lanes=TableLanes(tables[0]),
-        lane_intake=TableLaneIntake(RestTable(rows, LANES), clock),
-        due=TableDue(tables[1]),
-        limits=TableLimits(tables[2]),
-        bells=QueueBells(*queues),
-        sets=BlobSets(container),
+        journal=BlobJournal(container, rest, loop, clock),
+        lanes=TableLanes(WaitingTable(lanes, loop)),
+        lane_intake=TableLaneIntake(lanes, clock),
+        due=TableDue(WaitingTable(due, loop)),
+        limits=TableLimits(WaitingTable(limits, loop)),
+        bells=QueueBells(lane_queue, run_queue, loop),
+        sets=BlobSets(rest, loop),
         index=BlobIndex(container),
+        services=(tables, blobs, messages),
     )
 
 
@@ -99,10 +102,3 @@ def _container(storage: Storage, credential: Credentials) -> ContainerClient:
     if storage.connection:
         return ContainerClient.from_connection_string(storage.connection, CONTAINER)
     return ContainerClient(storage.url("blob"), CONTAINER, credential=credential())
-
-
-def _queue(storage: Storage, name: str, credential: Credentials) -> QueueClient:
-    policy = TextBase64EncodePolicy()
-    if storage.connection:
-        return QueueClient.from_connection_string(storage.connection, name, message_encode_policy=policy)
-    return QueueClient(storage.url("queue"), name, credential=credential(), message_encode_policy=policy)

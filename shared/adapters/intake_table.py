@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 
 from shared.adapters import lane_rows as rows
-from shared.adapters.table_rest import Insert, Merge, RestTable
+from shared.adapters.table_rest import Insert, Merge, Refusal, RestTable
 from shared.errors import Closed, Unavailable
 from shared.lanes import Lane, LaneKey
 from shared.ports import Absorbed, Absorption, Clock
@@ -52,18 +52,14 @@ class TableLaneIntake:
             refused |= done.refused
         return Absorbed(frozenset(fresh), duplicates, refused)
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._table.close()
-
     async def _create(self, lane: LaneKey) -> bool:
         """Make the rows of a new lane; False when somebody else has made them."""
         fence = {"PartitionKey": lane.partition, "RowKey": rows.open_row(1), "last_at": ""}
         created = [Insert(rows.lane_entity(Lane(lane.route, lane.key))), Insert(fence)]
-        refusal = await self._table.transact(_name(lane), created)
-        if refusal is not None and refusal.status != 409:
-            raise Unavailable(f"{_name(lane)} cannot be created: {refusal.status} {refusal.code}")
-        return refusal is None
+        done = await self._table.transact(_name(lane), created)
+        if isinstance(done, Refusal) and done.status != 409:
+            raise Unavailable(f"{_name(lane)} cannot be created: {done.status} {done.code}")
+        return not isinstance(done, Refusal)
 
     async def _absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
         duplicates: dict[str, str] = {}
@@ -92,12 +88,12 @@ class TableLaneIntake:
         for event in events:
             seen = {"PartitionKey": lane.partition, "RowKey": rows.seen_row(event.identity)}
             operations.append(Insert(seen | {"generation": generation, "reference": event.reference}))
-        refusal = await self._table.transact(_name(lane), operations)
-        if refusal is None:
+        done = await self._table.transact(_name(lane), operations)
+        if not isinstance(done, Refusal):
             return 0, row
-        if refusal.status in (400, 409, 413) or (refusal.status == 404 and not refusal.index):
-            return refusal.status, row
-        raise Unavailable(f"the store could not answer for {_name(lane)}: {refusal.status} {refusal.code}")
+        if done.status in (400, 409, 413) or (done.status == 404 and not done.index):
+            return done.status, row
+        raise Unavailable(f"the store could not answer for {_name(lane)}: {done.status} {done.code}")
 
     async def _bisect(
         self, lane: LaneKey, generation: int, events: Sequence[Absorption], duplicates: dict[str, str]

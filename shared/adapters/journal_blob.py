@@ -8,6 +8,7 @@ never written twice.  A reference is `<file>@<offset>+<length>`.
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime as dt
 import heapq
 import json
@@ -15,27 +16,33 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.errors import NotFound, Unavailable
+from shared.event_loop import EventLoop
 from shared.ports import JSON, Clock, Line
 
 _MOST_BLOCKS = 45_000
 _LARGEST_BLOCK = 3_500_000
 _LARGEST_RAW = 1_000_000
+_MOST_REMEMBERED = 2_000
 _PREFIX, _PAYLOADS = "journal/", "payloads/"
 _PART, _LAST_PART, _HOUR_DEPTH = 4 << 20, 256 << 10, 5
 _REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
 
 
 class BlobJournal:
-    """See `ports.Journal`.  Appends run on one event loop, one at a time."""
+    """See `ports.Journal`.  Appends run on one event loop, one at a time.
 
-    def __init__(self, container: ContainerClient, intake_container: RestContainer, clock: Clock) -> None:
-        self._container, self._intake_container, self._clock = container, intake_container, clock
+    What was just appended is mostly read soon, by a run of this process: the newest lines are remembered.
+    """
+
+    def __init__(self, container: ContainerClient, rest: RestContainer, loop: EventLoop, clock: Clock) -> None:
+        self._container, self._rest, self._loop, self._clock = container, rest, loop, clock
+        self._newest: collections.OrderedDict[str, bytes] = collections.OrderedDict()
         self._writer, self._files = uuid.uuid4().hex[:12], 0
         self._hour = self._file = ""
         self._blocks = self._length = 0
@@ -58,6 +65,7 @@ class BlobJournal:
                 for line in block:
                     references.append(f"{file}@{offset}+{len(line)}")
                     offset += len(line)
+        self._remember(references, lines)
         return references
 
     def read(self, reference: str) -> JSON:
@@ -65,12 +73,12 @@ class BlobJournal:
         found = _REFERENCE.fullmatch(reference)
         if not found:
             raise NotFound(f"{reference!r} is not a journal reference: <file>@<offset>+<length>")
-        with translated(f"journal record {reference}"):
-            try:
-                blob = self._container.get_blob_client(_PREFIX + found["file"])
-                line = blob.download_blob(offset=int(found["offset"]), length=int(found["length"])).readall()
-            except ResourceNotFoundError as error:
-                raise NotFound(f"the journal has no record {reference}") from error
+        line = self._newest.get(reference)
+        if line is None:
+            part = self._rest.read(_PREFIX + found["file"], int(found["offset"]), int(found["length"]))
+            line = self._loop.wait(part)
+        if line is None:
+            raise NotFound(f"the journal has no record {reference}")
         return self._whole(line)
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
@@ -98,9 +106,10 @@ class BlobJournal:
                 yield Line(f"{file}@{at}+{len(text) + 1}", text, end)
                 at = end
 
-    async def close(self) -> None:
-        """Let go of the connections of `append`."""
-        await self._intake_container.close()
+    def _remember(self, references: Sequence[str], lines: Sequence[bytes]) -> None:
+        self._newest.update(zip(references, lines, strict=True))
+        while len(self._newest) > _MOST_REMEMBERED:
+            self._newest.popitem(last=False)
 
     async def _light(self, record: JSON) -> JSON:
         """A raw payload over 1 MB gets a blob of its own."""
@@ -108,13 +117,13 @@ class BlobJournal:
         if len(raw) <= _LARGEST_RAW:
             return record
         name = f"{_PAYLOADS}{uuid.uuid4().hex}"
-        await self._intake_container.write(name, raw.encode(errors="surrogatepass"))
+        await self._rest.write(name, raw.encode(errors="surrogatepass"))
         return {**record, "raw": "", "payload": name}
 
     def _whole(self, line: bytes) -> JSON:
         record: dict[str, object] = json.loads(line)
         if "payload" in record:
-            payload: bytes = self._container.download_blob(str(record.pop("payload"))).readall()
+            payload = self._loop.wait(self._rest.read(str(record.pop("payload")))) or b""
             record["raw"] = payload.decode(errors="surrogatepass")
         return record
 
@@ -163,10 +172,10 @@ class BlobJournal:
             await self._roll(hour)
         name, at = _PREFIX + self._file, self._length
         try:
-            await self._intake_container.append(name, block, at)
+            await self._rest.append(name, block, at)
         except Unavailable:
             self._hour = ""  # unless it landed, what is at the end of this file is not known: begin another
-            if await self._intake_container.size(name) != at + len(block):
+            if await self._rest.size(name) != at + len(block):
                 raise
             self._hour = hour
         self._blocks += 1
@@ -176,7 +185,7 @@ class BlobJournal:
     async def _roll(self, hour: str) -> None:
         self._files += 1
         file = f"{hour}/{self._writer}-{self._files:06d}"
-        await self._intake_container.create(_PREFIX + file)
+        await self._rest.create(_PREFIX + file)
         self._hour, self._file, self._blocks, self._length = hour, file, 0, 0
 
 

@@ -9,15 +9,11 @@ import contextlib
 import datetime as dt
 import json
 import uuid
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
-
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableClient, TableTransactionError, UpdateMode
+from collections.abc import Collection, Iterator, Sequence
 
 from shared.adapters import lane_rows as rows
-from shared.adapters.azure_errors import translated
+from shared.adapters.table_rest import Delete, Insert, Replace
+from shared.adapters.waiting_table import WaitingTable, text
 from shared.errors import Conflict
 from shared.lanes import Collected, Lane, LaneKey
 from shared.ports import Absorption
@@ -29,7 +25,7 @@ _POINT_READS = 50
 class TableLanes:
     """See `ports.Lanes`; `version` is the row's ETag."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: WaitingTable) -> None:
         self._table = table
         self._store_id = ""
 
@@ -37,10 +33,10 @@ class TableLanes:
     def store_id(self) -> str:
         """See `ports.Lanes`."""
         if not self._store_id:
-            with translated("the store's id"):
-                with contextlib.suppress(ResourceExistsError):
-                    self._table.create_entity({"PartitionKey": "store", "RowKey": "id", "id": uuid.uuid4().hex})
-                self._store_id = str(self._table.get_entity("store", "id")["id"])
+            what = "the store's id"
+            self._table.insert(what, {"PartitionKey": "store", "RowKey": "id", "id": uuid.uuid4().hex})
+            found = self._table.get(what, "store", "id")
+            self._store_id = str(found[0]["id"]) if found else ""
         return self._store_id
 
     def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
@@ -73,22 +69,22 @@ class TableLanes:
 
     def save_lane(self, lane: Lane, version: str) -> str:
         """See `ports.Lanes`."""
-        return self._replace(rows.lane_entity(lane), version, f"lane {lane.route}/{lane.key}")
+        return self._table.replace(f"lane {lane.route}/{lane.key}", rows.lane_entity(lane), version)
 
     def hand_over(self, lane: Lane, version: str, run: Run) -> str:
         """See `ports.Lanes`."""
         key = lane.name.partition
         fence = {"PartitionKey": key, "RowKey": rows.open_row(run.generation)}
-        answers = self._transact(
+        answers = self._table.transact(
             f"lane {lane.route}/{lane.key}",
             [
-                ("update", rows.lane_entity(lane), _at(version)),
-                ("delete", fence),
-                ("create", {"PartitionKey": key, "RowKey": rows.open_row(lane.generation), "last_at": ""}),
-                ("create", rows.run_entity(run)),
+                Replace(rows.lane_entity(lane), version),
+                Delete(fence),
+                Insert({"PartitionKey": key, "RowKey": rows.open_row(lane.generation), "last_at": ""}),
+                Insert(rows.run_entity(run)),
             ],
         )
-        return str(answers[-1]["etag"])
+        return answers[-1]
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """See `ports.Lanes`."""
@@ -97,18 +93,12 @@ class TableLanes:
 
     def save_run(self, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
-        return self._replace(rows.run_entity(run), version, f"run {run.id}")
+        return self._table.replace(f"run {run.id}", rows.run_entity(run), version)
 
     def move(self, lane: Lane, lane_version: str, run: Run, version: str) -> str:
         """See `ports.Lanes`."""
-        answers = self._transact(
-            f"run {run.id}",
-            [
-                ("update", rows.run_entity(run), _at(version)),
-                ("update", rows.lane_entity(lane), _at(lane_version)),
-            ],
-        )
-        return str(answers[0]["etag"])
+        changes = [Replace(rows.run_entity(run), version), Replace(rows.lane_entity(lane), lane_version)]
+        return self._table.transact(f"run {run.id}", changes)[0]
 
     def history(self, lane: LaneKey, most: int) -> list[Run]:
         """See `ports.Lanes`."""
@@ -142,7 +132,7 @@ class TableLanes:
             identities = [event.identity for event in rows.events_of(page)]
             keys = [page["RowKey"], *map(rows.seen_row, identities)]
             with contextlib.suppress(Conflict):  # somebody else has deleted this page just now, its rows with it
-                self._transact(what, [("delete", {"PartitionKey": lane.partition, "RowKey": key}) for key in keys])
+                self._table.transact(what, [Delete({"PartitionKey": lane.partition, "RowKey": key}) for key in keys])
             count += len(identities)
         return count
 
@@ -152,66 +142,28 @@ class TableLanes:
         digits = lane.rpartition("-")[2]
         if not generation.isdecimal() or len(generation) > 10 or len(digits) != 8:
             return None
-        with translated(f"run {run_id}"):
-            found = self._table.query_entities(
-                "PartitionKey ge @low and PartitionKey lt @high and RowKey eq @row",
-                parameters={"low": digits, "high": f"{digits}~", "row": rows.run_row(int(generation))},
-            )
-            return next((run for entity in found if (run := rows.run_of(entity)).id == run_id), None)
+        condition = (
+            f"PartitionKey ge {text(digits)} and PartitionKey lt {text(digits + '~')} "
+            f"and RowKey eq {text(rows.run_row(int(generation)))}"
+        )
+        found = self._table.query(f"run {run_id}", condition)
+        return next((run for entity in found if (run := rows.run_of(entity)).id == run_id), None)
 
     def all_lanes(self) -> Iterator[Lane]:
         """See `ports.Lanes`."""
-        with translated("the lanes"):
-            yield from (rows.lane_of(entity) for entity in self._table.query_entities("RowKey eq 's'"))
+        return map(rows.lane_of, self._table.query("the lanes", f"RowKey eq {text(rows.LANE)}"))
 
     def all_runs(self) -> Iterator[Run]:
         """See `ports.Lanes`."""
-        low, high = rows.between("r~")
-        with translated("the runs"):
-            found = self._table.query_entities(
-                "RowKey ge @low and RowKey lt @high", parameters={"low": low, "high": high}
-            )
-            yield from (rows.run_of(entity) for entity in found)
+        low, high = map(text, rows.between("r~"))
+        return map(rows.run_of, self._table.query("the runs", f"RowKey ge {low} and RowKey lt {high}"))
 
     def _get(self, lane: LaneKey, row: str) -> tuple[rows.Entity, str] | None:
-        with translated(f"lane {lane.route}/{lane.key}"):
-            try:
-                entity = self._table.get_entity(lane.partition, row)
-            except ResourceNotFoundError:
-                return None
-            return dict(entity), str(entity.metadata["etag"])
+        return self._table.get(f"lane {lane.route}/{lane.key}", lane.partition, row)
 
-    def _range(self, partition: str, prefix: str, *, select: list[str] | None = None) -> Iterator[rows.Entity]:
+    def _range(self, partition: str, prefix: str, *, select: Sequence[str] = ()) -> Iterator[rows.Entity]:
         return self._between(partition, *rows.between(prefix), select=select)
 
-    def _between(
-        self, partition: str, low: str, high: str, *, select: list[str] | None = None
-    ) -> Iterator[rows.Entity]:
-        with translated(f"rows from {low}"):
-            found = self._table.query_entities(
-                "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
-                parameters={"partition": partition, "low": low, "high": high},
-                select=select,
-            )
-            for entity in found:
-                yield dict(entity)
-
-    def _replace(self, entity: rows.Entity, version: str, what: str) -> str:
-        with translated(what):
-            answer = self._table.update_entity(
-                entity, mode=UpdateMode.REPLACE, etag=version, match_condition=MatchConditions.IfNotModified
-            )
-            return str(answer["etag"])
-
-    def _transact(self, what: str, operations: list[tuple[Any, ...]]) -> list[Mapping[str, Any]]:
-        with translated(what):
-            try:
-                return list(self._table.submit_transaction(operations))
-            except TableTransactionError as error:
-                if error.status_code in (404, 409, 412):
-                    raise Conflict(f"{what} has changed since it was read") from error
-                raise
-
-
-def _at(version: str) -> dict[str, Any]:
-    return {"mode": UpdateMode.REPLACE, "etag": version, "match_condition": MatchConditions.IfNotModified}
+    def _between(self, partition: str, low: str, high: str, *, select: Sequence[str] = ()) -> Iterator[rows.Entity]:
+        condition = f"PartitionKey eq {text(partition)} and RowKey ge {text(low)} and RowKey lt {text(high)}"
+        return self._table.query(f"rows from {low}", condition, select)

@@ -11,7 +11,7 @@ import json
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from shared.errors import Closed, Conflict, NotFound
 from shared.lanes import Collected, Lane, LaneKey
@@ -228,12 +228,6 @@ class MemoryBells:
     def ring_lane(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
         """See `ports.Bells`."""
         self.lanes.append((self._clock.now() + delay, ring))
-
-    def ring_lane_unless(self, ring: Ring, delay: dt.timedelta) -> Callable[[], None]:
-        """See `prompt_bells.Messages`."""
-        sent = (self._clock.now() + delay, ring)
-        self.lanes.append(sent)
-        return lambda: self.lanes.remove(sent) if sent in self.lanes else None
 
     def ring_run(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
         """See `ports.Bells`."""

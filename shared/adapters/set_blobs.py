@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.storage.blob import ContainerClient
-
-from shared.adapters.azure_errors import translated
+from shared.adapters.blob_rest import RestContainer
 from shared.errors import NotFound
+from shared.event_loop import EventLoop
 
 _PREFIX = "sets/"
 
@@ -14,24 +12,17 @@ _PREFIX = "sets/"
 class BlobSets:
     """See `ports.Sets`."""
 
-    def __init__(self, container: ContainerClient) -> None:
-        self._container = container
+    def __init__(self, container: RestContainer, loop: EventLoop) -> None:
+        self._container, self._loop = container, loop
 
     def write(self, name: str, body: bytes) -> tuple[str, bytes]:
         """See `ports.Sets`."""
-        blob = self._container.get_blob_client(_PREFIX + name)
-        with translated(f"manifest {name}"):
-            try:
-                blob.upload_blob(body, overwrite=False)
-            except ResourceExistsError:
-                body = self.read(name)
-        return str(blob.url).partition("?")[0], body
+        written = self._loop.wait(self._container.write(_PREFIX + name, body))
+        return self._container.address(_PREFIX + name), body if written else self.read(name)
 
     def read(self, name: str) -> bytes:
         """See `ports.Sets`."""
-        with translated(f"manifest {name}"):
-            try:
-                body: bytes = self._container.download_blob(_PREFIX + name).readall()
-            except ResourceNotFoundError as error:
-                raise NotFound(f"there is no manifest {name}") from error
+        body = self._loop.wait(self._container.read(_PREFIX + name))
+        if body is None:
+            raise NotFound(f"there is no manifest {name}")
         return body

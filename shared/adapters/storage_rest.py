@@ -1,9 +1,9 @@
-"""Azure Storage's REST interface for the intake: signed requests on kept-alive connections, and what is sent again.
+"""Azure Storage's REST interface: signed requests on kept-alive connections, and what is sent again.
 
-Every request that the intake makes may be sent twice: it reads, it creates what nobody else names, or it expects a
-position.  So a request is repeated when a kept connection turns out to be closed before an answer began, and when the
-service says 429, 500 or 503.  It is not repeated after a timeout, a broken answer, a refused connection or any other
-status: those are Unavailable at once, or the caller's to judge.
+Every request that is made here may be sent twice: it reads, it creates what nobody else names, it expects a position or
+a version, or it is a message that may come twice.  So a request is repeated when a kept connection turns out to be
+closed before an answer began, and when the service says 429, 500 or 503.  It is not repeated after a timeout, a broken
+answer, a refused connection or any other status: those are Unavailable at once, or the caller's to judge.
 (learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key)
 """
 
@@ -32,7 +32,7 @@ from shared.adapters.retry_after import retry_after
 from shared.errors import Unavailable
 from shared.settings import Storage
 
-VERSION = {"table": "2019-02-02", "blob": "2021-12-02"}
+VERSION = {"table": "2019-02-02", "blob": "2021-12-02", "queue": "2021-12-02"}
 _SCOPE = "https://storage.azure.com/.default"
 _EARLY = 300
 _PASSING = frozenset({429, 500, 503})
@@ -110,8 +110,8 @@ class TableKey:
         return signed
 
 
-class BlobKey:
-    """SharedKey for blobs signs the whole head of a request."""
+class SharedKey:
+    """SharedKey for blobs and queues signs the whole head of a request."""
 
     def __init__(self, account: str, key: str, base: str) -> None:
         self._account, self._key, self._root = account, base64.b64decode(key), f"/{account}{base}"
@@ -249,7 +249,7 @@ def _proxy(endpoint: str) -> str | None:
 
 
 def open_service(storage: Storage, service: str, credential: Callable[[], Any]) -> StorageRest:
-    """`table` or `blob` of an account, with its key, its shared access signature or the app's identity."""
+    """`table`, `blob` or `queue` of an account, with its key, its shared access signature or the app's identity."""
     version = VERSION[service]
     if not storage.connection:
         return StorageRest(storage.url(service), Bearer(credential()), version)
@@ -261,7 +261,7 @@ def open_service(storage: Storage, service: str, credential: Callable[[], Any]) 
     if "ACCOUNTKEY" not in parts:
         access = parts.get("SHAREDACCESSSIGNATURE", "").removeprefix("?")
         return StorageRest(endpoint, SharedAccess(), version, access=access)
-    signer = TableKey if service == "table" else BlobKey
+    signer = TableKey if service == "table" else SharedKey
     return StorageRest(
         endpoint, signer(storage.account, parts["ACCOUNTKEY"], urllib.parse.urlsplit(endpoint).path), version
     )

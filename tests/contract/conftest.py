@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
 import itertools
-import threading
 import uuid
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
@@ -23,6 +21,7 @@ from shared.adapters.memory import (
     MemoryLimits,
     MemorySets,
 )
+from shared.event_loop import EventLoop
 from shared.ports import Absorption, DueIndex, IndexBlobs, Journal, LaneIntake, Lanes, Limits, Sets
 from shared.settings import Storage
 from tests.azurites import Azurite
@@ -57,24 +56,19 @@ class Store:
     limits: Limits
     sets: Sets
     index: IndexBlobs
-    loop: asyncio.AbstractEventLoop
+    loop: EventLoop
 
     def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+        return self.loop.wait(work, 60)
 
 
 @pytest.fixture(scope="session")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+def loop() -> EventLoop:
+    return EventLoop()
 
 
 @pytest.fixture(scope="session", params=["memory", "simulated", "azurite"])
-def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
+def opened(request: pytest.FixtureRequest, loop: EventLoop) -> Iterator[Store]:
     clock = SetClock()
     if request.param == "memory":
         yield in_memory(clock, loop, MemoryLanes(clock), MemoryJournal())
@@ -87,9 +81,7 @@ def opened(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> I
 
 
 @pytest.fixture(params=["memory", "azurite"])
-def fresh(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loop: asyncio.AbstractEventLoop
-) -> Iterator[Store]:
+def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loop: EventLoop) -> Iterator[Store]:
     """A store that nothing else has been kept in."""
     clock = SetClock()
     if request.param == "memory":
@@ -101,19 +93,17 @@ def fresh(
         yield store
 
 
-def in_memory(clock: SetClock, loop: asyncio.AbstractEventLoop, lanes: MemoryLanes, journal: MemoryJournal) -> Store:
+def in_memory(clock: SetClock, loop: EventLoop, lanes: MemoryLanes, journal: MemoryJournal) -> Store:
     blobs = MemoryIndexBlobs(clock)
     return Store(clock, journal, lanes, lanes, MemoryDue(), MemoryLimits(), MemorySets(), blobs, loop)
 
 
 @contextlib.contextmanager
-def on_azurite(azurite: Azurite, clock: SetClock, loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
+def on_azurite(azurite: Azurite, clock: SetClock, loop: EventLoop) -> Iterator[Store]:
     storage = Storage("sluicestore", azurite.connection_string())
-    on = azure_store.open_store(storage, clock, lambda: None, lambda: None)
-    store = Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.limits, on.sets, on.index, loop)
-    yield store
-    store.wait(on.lane_intake.close())
-    store.wait(on.journal.close())
+    on = azure_store.open_store(storage, clock, loop, lambda: None, lambda: None)
+    yield Store(clock, on.journal, on.lanes, on.lane_intake, on.due, on.limits, on.sets, on.index, loop)
+    loop.wait(on.close())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -32,13 +31,6 @@ DAY = dt.timedelta(days=1)
 FIVE_MINUTES = dt.timedelta(minutes=5)
 
 
-class Loop(IntakeLoop):
-    """The intake on the loop that the store's asynchronous half lives on."""
-
-    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
-        self._intake, self._loop = intake, loop
-
-
 class Plant:
     """Intake, control plane, operations and upkeep."""
 
@@ -47,7 +39,7 @@ class Plant:
         self.bells, self.backend = MemoryBells(store.clock), Backend(store.clock)
         self.index, self.keeping = EventIndex(store.index), Keeping()
         rules, telemetry = Routes(routes, "digest"), Recording()
-        self.intake = Loop(
+        self.intake = IntakeLoop(
             Intake(
                 routes=rules,
                 journal=store.journal,

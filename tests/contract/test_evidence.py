@@ -9,6 +9,7 @@ import pytest
 from shared.adapters.azure_store import open_evidence, open_store
 from shared.adapters.memory import SystemClock
 from shared.adapters.memory_releases import MemoryEvidence
+from shared.event_loop import EventLoop
 from shared.release_backends import EvidenceChain
 from shared.settings import Storage
 from tests.azurites import Azurite
@@ -21,7 +22,7 @@ def chain(request: pytest.FixtureRequest) -> Iterator[EvidenceChain]:
         return
     azurite: Azurite = request.getfixturevalue("azurite")
     storage = Storage("sluicestore", azurite.connection_string())
-    open_store(storage, SystemClock(), lambda: None, lambda: None)
+    open_store(storage, SystemClock(), EventLoop(), lambda: None, lambda: None)
     yield open_evidence(storage, lambda: None)
 
 

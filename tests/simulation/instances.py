@@ -14,7 +14,9 @@ from shared.control_plane import ControlPlane
 from shared.event_index import EventIndex
 from shared.indexing import Indexing
 from shared.intake import Intake
+from shared.lanes import LaneKey
 from shared.late_events import LateEvents
+from shared.ports import Ring
 from shared.prompt_bells import PromptBells
 from shared.retirement import Keeping, Retirement
 from shared.upkeep import Upkeep
@@ -44,6 +46,17 @@ class Quiet:
         return contextlib.nullcontext()
 
 
+class NotedBells(PromptBells):
+    """The simulation knows of each lane that was rung, whoever wakes it."""
+
+    rung: set[tuple[LaneKey, int]]
+
+    def ring_lane(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
+        """See `ports.Bells`."""
+        super().ring_lane(ring, delay)
+        self.rung.add((ring.lane, ring.generation))
+
+
 class Instance:
     """One life of the app."""
 
@@ -61,7 +74,8 @@ class Instance:
                 ("publisher", simulation.publisher),
             )
         }  # fmt: skip
-        bells = PromptBells(wired["bells"], self.spawn)
+        bells = NotedBells(wired["bells"], self.spawn)
+        bells.rung = simulation.queues.rung
         wired["bells"] = bells
         blobs: Any = Wired("index", simulation.blobs, self)
         index = EventIndex(blobs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.memory import (
@@ -130,33 +130,21 @@ class SimQueues:
         self.rung.add((ring.lane, ring.generation))
         self._send("lane", ring, delay)
 
-    def ring_lane_unless(self, ring: Ring, delay: dt.timedelta) -> Callable[[], None]:
-        """See `prompt_bells.Messages`; what somebody has had in hand, and what a fault has doubled, stays."""
-        self.rung.add((ring.lane, ring.generation))
-        sent = self._send("lane", ring, delay)
-
-        def take_back() -> None:
-            if sent and not sent.tries:
-                self.messages.pop(sent.number, None)
-
-        return take_back
-
     def ring_run(self, ring: Ring, delay: dt.timedelta = dt.timedelta(0)) -> None:
         """See `ports.Bells`."""
         self._send("run", ring, delay)
 
-    def _send(self, queue: str, ring: Ring, delay: dt.timedelta) -> Message | None:
+    def _send(self, queue: str, ring: Ring, delay: dt.timedelta) -> None:
         roll = self._dice.roll(f"queue {queue}")
         fault = self._dice.fault(roll, ("never", "twice", "delayed"))
         if fault == "never":
-            return None
+            return
         seconds = max(0.0, float(-int(-delay.total_seconds() // 1)))
-        sent = self._put(queue, ring, seconds + (roll.between(5, 120) if fault == "delayed" else 0.0), copy=False)
+        self._put(queue, ring, seconds + (roll.between(5, 120) if fault == "delayed" else 0.0), copy=False)
         if fault == "twice":
             self._put(queue, ring, seconds + 30 * roll.b**4, copy=True)  # many at once, some long after
-        return sent
 
-    def _put(self, queue: str, ring: Ring, seconds: float, *, copy: bool) -> Message:
+    def _put(self, queue: str, ring: Ring, seconds: float, *, copy: bool) -> None:
         self._sent += 1
         message = Message(queue, ring, self._sent, copy, visible_at=self._scheduler.now + seconds)
         self.messages[message.number] = message
@@ -165,7 +153,6 @@ class SimQueues:
         if self._scheduler.now > self.settled_at:
             self.most_settled = max(self.most_settled, held)
         self._scheduler.at(seconds, self.deliver, message)
-        return message
 
     def of(self, queue: str, ring: Ring) -> int:
         """How many messages about one lane or run nobody has had in hand yet, copies that a fault made left out."""

@@ -37,7 +37,6 @@ FAULTS = {
     "due.insert": _WRITE,
     "due.delete": _WRITE,
     "bells.ring_lane": _WRITE,
-    "bells.ring_lane_unless": _WRITE,
     "bells.ring_run": _WRITE,
     "sets.write": _WRITE,
     "lanes.retire": _WRITE,

@@ -13,6 +13,7 @@ import pytest
 from shared.adapters.memory import MemoryBells
 from shared.control_plane import ControlPlane
 from shared.errors import Refused, Unavailable
+from shared.event_loop import EventLoop
 from shared.flow import Flow
 from shared.intake import Intake, Outcome
 from shared.intake_loop import IntakeLoop
@@ -173,7 +174,8 @@ async def test_a_delivery_is_received_through_the_control_plane(stages: list[Sta
             due=stage.due,
             bells=stage.bells,
             clock=stage.clock,
-        )
+        ),
+        EventLoop(),
     )
     control_plane = ControlPlane(routes=stage.routes, intake=loop, world=parts.control_plane._world)
     (receipt,) = await control_plane.receive("event_grid", [event("1")])

@@ -13,6 +13,7 @@ from shared import lanes as flow
 from shared import runs
 from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes
 from shared.errors import Closed, Unavailable
+from shared.event_loop import EventLoop
 from shared.intake import GRACE, Intake, Outcome, Receipt
 from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
@@ -396,7 +397,7 @@ async def test_events_of_one_receive_have_one_time_of_receipt(desk: Desk) -> Non
 
 def test_the_intake_on_its_own_loop_serves_any_thread() -> None:
     desk = Desk()
-    loop = IntakeLoop(desk.intake)
+    loop = IntakeLoop(desk.intake, EventLoop())
     futures = [loop.submit("event_hub", [event(str(number))]) for number in range(50)]
     outcomes = [future.result(10)[0].outcome for future in futures]
     assert outcomes == [Outcome.ROUTED] * 50
@@ -406,7 +407,7 @@ def test_the_intake_on_its_own_loop_serves_any_thread() -> None:
 
 def test_a_record_of_our_own_is_appended_through_the_same_loop() -> None:
     desk = Desk()
-    loop = IntakeLoop(desk.intake)
+    loop = IntakeLoop(desk.intake, EventLoop())
     reference = loop.append(desk.journal, {"kind": "replay", "event": "1"})
     assert desk.journal.read(reference) == {"kind": "replay", "event": "1"}
 
@@ -414,14 +415,14 @@ def test_a_record_of_our_own_is_appended_through_the_same_loop() -> None:
 def test_a_failure_reaches_the_thread_that_asked() -> None:
     desk = Desk()
     desk.journal.failures = [Unavailable("no answer")]
-    future: Any = IntakeLoop(desk.intake).submit("event_hub", [event("1")])
+    future: Any = IntakeLoop(desk.intake, EventLoop()).submit("event_hub", [event("1")])
     with pytest.raises(Unavailable):
         future.result(10)
 
 
 async def test_other_event_loops_await_the_same_groups() -> None:
     desk = Desk()
-    loop = IntakeLoop(desk.intake)
+    loop = IntakeLoop(desk.intake, EventLoop())
     receipts = await asyncio.gather(*(loop.receive("event_grid", [event(str(number))]) for number in range(50)))
     assert [receipt.outcome for (receipt,) in receipts] == [Outcome.ROUTED] * 50
     assert sum(desk.journal.sizes) == 50
@@ -432,12 +433,12 @@ async def test_a_failure_reaches_the_loop_that_awaits() -> None:
     desk = Desk()
     desk.journal.failures = [Unavailable("no answer")]
     with pytest.raises(Unavailable):
-        await IntakeLoop(desk.intake).receive("event_grid", [event("1")])
+        await IntakeLoop(desk.intake, EventLoop()).receive("event_grid", [event("1")])
 
 
 async def test_a_sender_that_has_gone_away_keeps_nobody_else_waiting() -> None:
     desk = Desk()
-    loop = IntakeLoop(desk.intake)
+    loop = IntakeLoop(desk.intake, EventLoop())
     gone = asyncio.create_task(loop.receive("event_grid", [event("1")]))
     await asyncio.sleep(0)
     gone.cancel()

@@ -11,7 +11,7 @@ from shared.adapters.memory import MemoryBells
 from shared.errors import Unavailable
 from shared.lanes import LaneKey
 from shared.ports import Ring
-from shared.prompt_bells import MOST_AT_ONCE, NET, PromptBells
+from shared.prompt_bells import MOST_IN_HAND, PromptBells
 from tests.unit.worlds import NOON, SetClock
 
 RING = Ring(LaneKey("curate", "demand"), 1, 0)
@@ -38,19 +38,12 @@ def porch() -> Porch:
     return Porch()
 
 
-def test_a_lane_that_is_rung_for_now_is_woken_here_and_its_message_is_taken_back(porch: Porch) -> None:
+def test_a_lane_that_is_rung_for_now_is_woken_here_and_no_message_is_sent(porch: Porch) -> None:
     porch.bells.ring_lane(RING)
-    assert porch.sent() == [NET]
     (begun,) = porch.begun
     begun()
     assert porch.woken == [RING]
     assert porch.sent() == []
-
-
-def test_the_message_is_sent_before_the_lane_is_woken(porch: Porch) -> None:
-    porch.bells.answer(lambda _: pytest.fail("woken without a message") if not porch.queue.lanes else None)
-    porch.bells.ring_lane(RING)
-    porch.begun[0]()
 
 
 def test_what_waits_is_left_to_its_message(porch: Porch) -> None:
@@ -69,36 +62,46 @@ def test_a_process_that_takes_no_events_in_wakes_nobody(porch: Porch) -> None:
     assert porch.begun == []
 
 
-def test_a_process_that_is_busy_waking_leaves_the_next_to_others_at_once(porch: Porch) -> None:
-    for _ in range(MOST_AT_ONCE + 2):
+def test_a_process_that_has_much_in_hand_leaves_the_next_to_others(porch: Porch) -> None:
+    for _ in range(MOST_IN_HAND + 2):
         porch.bells.ring_lane(RING)
-    assert porch.sent() == [NET] * MOST_AT_ONCE + [dt.timedelta(0)] * 2
+    assert porch.sent() == [dt.timedelta(0)] * 2
+    assert len(porch.begun) == MOST_IN_HAND
     porch.begun[0]()
     porch.bells.ring_lane(RING)
-    assert porch.sent()[-1] == NET
-    assert len(porch.begun) == MOST_AT_ONCE + 1
+    assert len(porch.begun) == MOST_IN_HAND + 1
 
 
-def test_a_message_that_cannot_be_sent_is_told_and_wakes_nobody(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(*_: object) -> None:
-        raise Unavailable("the queue does not answer")
+def test_what_cannot_be_begun_is_told_and_occupies_nothing(porch: Porch) -> None:
+    def ended(_: Callable[[], None]) -> None:
+        raise RuntimeError("the process ends")
 
-    for _ in range(2 * MOST_AT_ONCE):
-        with monkeypatch.context() as broken:
-            broken.setattr(porch.queue, "ring_lane_unless", lost)
-            with pytest.raises(Unavailable):
-                porch.bells.ring_lane(RING)
-    assert porch.begun == []
-    porch.bells.ring_lane(RING)
-    assert porch.sent() == [NET], "nothing was left occupied"
+    bells = PromptBells(porch.queue, ended)
+    bells.answer(porch.woken.append)
+    for _ in range(2 * MOST_IN_HAND):
+        with pytest.raises(RuntimeError):
+            bells.ring_lane(RING)
 
 
-def test_a_wake_up_that_fails_is_left_to_its_message(porch: Porch) -> None:
+def test_a_wake_up_that_fails_is_left_to_the_queue(porch: Porch) -> None:
     def fails(_: Ring) -> None:
         raise RuntimeError("a fault")
 
     porch.bells.answer(fails)
-    for _ in range(2 * MOST_AT_ONCE):
+    for _ in range(2 * MOST_IN_HAND):
         porch.bells.ring_lane(RING)
         porch.begun.pop()()
-    assert porch.sent() == [NET] * 2 * MOST_AT_ONCE
+    assert porch.sent() == [dt.timedelta(0)] * 2 * MOST_IN_HAND
+
+
+def test_a_wake_up_that_fails_while_the_queue_is_away_is_left_to_the_sweep(
+    porch: Porch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise Unavailable("away")
+
+    porch.bells.answer(lost)
+    monkeypatch.setattr(porch.queue, "ring_lane", lost)
+    porch.bells.ring_lane(RING)
+    porch.begun[0]()
+    assert porch.sent() == []

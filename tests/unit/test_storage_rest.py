@@ -20,7 +20,7 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy 
 
 from shared.adapters import storage_rest
 from shared.adapters.blob_rest import RestContainer
-from shared.adapters.storage_rest import Bearer, BlobKey, Request, StorageRest, TableKey, open_service
+from shared.adapters.storage_rest import Bearer, Request, SharedKey, StorageRest, TableKey, open_service
 from shared.errors import Unavailable
 from shared.settings import Storage
 
@@ -54,7 +54,7 @@ async def test_a_blob_request_is_signed_as_the_sdk_signs_it(endpoint: str, reque
         request_.body,
         request_.query,
     )
-    signed = await BlobKey("acc", KEY, BASES[endpoint]).sign(versioned)
+    signed = await SharedKey("acc", KEY, BASES[endpoint]).sign(versioned)
     query = f"?{request_.query}" if request_.query else ""
     theirs = HttpRequest(request_.method, f"{endpoint}{request_.path}{query}", headers=dict(versioned.headers))
     theirs.headers["x-ms-date"] = signed["x-ms-date"]
@@ -168,7 +168,7 @@ class Server:
         self.script: list[Write] = []
         self.heard: list[tuple[str, bytes]] = []
         self.connections, self.idle = 0, 60.0
-        self.service = StorageRest("http://unset", BlobKey("acc", KEY, ""), "2021-12-02")
+        self.service = StorageRest("http://unset", SharedKey("acc", KEY, ""), "2021-12-02")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -281,7 +281,7 @@ async def test_silence_is_not_asked_again(server: Server, monkeypatch: pytest.Mo
 
 
 async def test_a_service_that_is_away_is_unavailable_at_once() -> None:
-    service = StorageRest("http://127.0.0.1:1", BlobKey("acc", KEY, ""), "2021-12-02")
+    service = StorageRest("http://127.0.0.1:1", SharedKey("acc", KEY, ""), "2021-12-02")
     with pytest.raises(Unavailable, match="cannot be reached"):
         await service.send("x", POST)
     await service.close()
