@@ -68,7 +68,7 @@ class Commands:
         if found is None:
             raise NotFound(f"run {run_id} has no lane any more")
         lane = lanes.asked(found[0], by, *run.carries, run.generation)
-        self._world.due.insert(Due(self._world.clock.now() + GRACE, lane.name))
+        self._world.due.insert(Due(self._world.clock.now() + GRACE, lane.name, lane.generation))
         self._world.lanes.save_lane(lane, found[1])
         self._ring_lane(run)
         return f"the set of run {run_id} joins generation {lane.generation} of its lane"

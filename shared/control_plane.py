@@ -26,12 +26,12 @@ from shared.phases import Ending, EndingKind, Phase, Step
 from shared.places import Places
 from shared.ports import ANY, Due, Ring
 from shared.routing import Route, Routes
-from shared.run_moves import move
+from shared.run_moves import Known, move
 from shared.run_steps import RunSteps
 from shared.runs import Run
 from shared.world import World
 
-_AGAIN = dt.timedelta(seconds=5)
+_NOW, _AGAIN = dt.timedelta(0), dt.timedelta(seconds=5)
 _LONGEST_HOP = dt.timedelta(days=6)
 _LIMIT_AGAIN = dt.timedelta(minutes=1)
 _EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
@@ -124,18 +124,18 @@ class ControlPlane:
             self._world.lanes.save_lane(waiting, version)
             self._ring_lane(waiting, decision.until - now)
         elif isinstance(decision, flow.Start) and route and route.approval:
-            self._hand_over(lanes.set_aside(lane), version, dataclasses.replace(opened, **taking), now)
+            self._hand_over(lanes.set_aside(lane), version, dataclasses.replace(opened, **taking))
         elif isinstance(decision, flow.Start):
             run = dataclasses.replace(opened, **taking, limited=bool(route and route.limit))
-            self._hand_over(lanes.handed_over(lane), version, run, now)
+            self._hand_over(lanes.handed_over(lane), version, run)
         elif isinstance(decision, flow.Admit):
             self._admit(lane, version, decision, route, now)
         elif isinstance(decision, flow.Skip):
             skipped = runs.passed_over(opened, decision.reason, now)
-            self._hand_over(lanes.skipped_over(lane), version, skipped, now)
+            self._hand_over(lanes.skipped_over(lane), version, skipped)
         elif isinstance(decision, flow.Miss) and held is not None:
             missed = runs.passed_over(opened, decision.reason, now, decision.missing)
-            self._hand_over(lanes.missed_over(lane, held), version, missed, now)
+            self._hand_over(lanes.missed_over(lane, held), version, missed)
         elif isinstance(decision, flow.Supersede):
             with contextlib.suppress(ValueError):  # the run has ended meanwhile, and its end rings the lane
                 self.commands.end_early(lane.name, decision.generation, Ending(EndingKind.SUPERSEDED, decision.reason))
@@ -149,7 +149,7 @@ class ControlPlane:
         run = runs.admitted(limited, decision.reason, now)
         admitted = lanes.admitted(lane, decision.generation)
         moved = self._world.lanes.move(admitted, version, run, found[1])
-        self._ring_lane(admitted, dt.timedelta(0))
+        self._ring_lane(admitted, _NOW)
         self._drive(run, moved)
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
@@ -160,9 +160,10 @@ class ControlPlane:
         if found and found[0].alive:
             self._ring_run(found[0], found[0].next_at - self._world.clock.now())
 
-    def _hand_over(self, lane: Lane, version: str, run: Run, now: dt.datetime) -> None:
-        self._world.due.insert(Due(now + GRACE, lane.name, run.generation))
-        self._drive(run, self._world.lanes.hand_over(lane, version, run))
+    def _hand_over(self, lane: Lane, version: str, run: Run) -> None:
+        """The row that the sweep looks at was there before the generation held anything: it goes over to the run."""
+        lane_version, run_version = self._world.lanes.hand_over(lane, version, run)
+        self._drive(run, run_version, (lane, lane_version))
 
     # -- advance ---------------------------------------------------------------------------------------------------
 
@@ -182,18 +183,19 @@ class ControlPlane:
             return f"dropped: the run is at {run.ring_no}, the ring at {ring.number}"
         return self._drive(run, version, redelivered=redelivered)
 
-    def _drive(self, run: Run, version: str, *, redelivered: bool = False) -> str:
+    def _drive(self, run: Run, version: str, known: Known | None = None, *, redelivered: bool = False) -> str:
         """Move a run on until it sleeps, rests, or somebody else moves it; rung again when the store is away."""
         try:
-            return self._steps_of(run, version, redelivered)
+            return self._steps_of(run, version, known, redelivered)
         except Conflict as lost:
             return f"somebody else was faster: {lost}"
         except Unavailable as error:
             self._world.bells.ring_run(_ring(run), _AGAIN)
             return f"again in {_AGAIN}: {error}"
 
-    def _steps_of(self, run: Run, version: str, redelivered: bool) -> str:
+    def _steps_of(self, run: Run, version: str, known: Known | None, redelivered: bool) -> str:
         route, holder = self._routes.named(run.route) or _orphan(run), uuid.uuid4().hex[:12]
+        left: Lane | None = None
         while True:
             now = self._world.clock.now()
             step = runs.step(run, now, route.timeout)
@@ -207,21 +209,26 @@ class ControlPlane:
                 version = self._world.lanes.save_run(run, version)
             if step is Step.REST:
                 return f"{run.phase}: {run.reason}"
-            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)
+            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now, left)
             if moved.phase.final and not run.phase.final:
-                run, version = moved, self._end(moved, version, route)
+                run, (version, left) = moved, self._end(moved, version, route, known)
                 continue
             now = self._world.clock.now()
-            asleep = runs.step(moved, now, route.timeout) is Step.SLEEP
+            following = runs.step(moved, now, route.timeout)
+            if (step, following) == (Step.START, Step.OBSERVE) and not self._steps.exclusive(run):
+                run = moved  # saved with what is seen of it: until then its token finds it again
+                continue
+            asleep = following is Step.SLEEP
             run = runs.rung(moved) if asleep else moved
             version = self._world.lanes.save_run(run, version)
             if asleep:
                 self._ring_run(run, run.next_at - now)
                 return f"{run.phase}: {run.reason}"
 
-    def _end(self, run: Run, version: str, route: Route) -> str:
+    def _end(self, run: Run, version: str, route: Route, known: Known | None) -> tuple[str, Lane]:
         """Store the end of a run; its slot is free with it."""
-        stored = move(self._world.lanes, run, version, lambda lane: lanes.freed(lane, run, carries=route.flow.carries))
+        carries = route.flow.carries
+        stored = move(self._world.lanes, run, version, lambda lane: lanes.freed(lane, run, carries=carries), known)
         self._steps.note_end(run)
         return stored
 
@@ -244,31 +251,35 @@ class ControlPlane:
         next_at, stalled = self._look(due, now)
         if next_at is not None:
             self._world.due.insert(dataclasses.replace(due, at=next_at + GRACE, row=""))
-        if stalled is not None:
-            (self._world.bells.ring_lane if due.generation is None else self._world.bells.ring_run)(stalled)
+        if isinstance(stalled, Run):
+            self._ring_run(stalled, _NOW)
+        elif stalled is not None:
+            self._ring_lane(stalled, _NOW)
         self._world.due.delete(due)
         return stalled is not None
 
-    def _look(self, due: Due, now: dt.datetime) -> tuple[dt.datetime | None, Ring | None]:
-        """When to look again (None: never), and the ring that is owed (None: nothing has stalled)."""
-        if due.generation is not None:
-            found = self._world.lanes.run(due.lane, due.generation)
-            if found is None or not found[0].alive:
-                return None, None
+    def _look(self, due: Due, now: dt.datetime) -> tuple[dt.datetime | None, Run | Lane | None]:
+        """When to look again (None: never), and what has stalled."""
+        found = due.generation and self._world.lanes.run(due.lane, due.generation)
+        if found:
             run = found[0]
+            if not run.alive:
+                return None, None
             late = run.next_at <= now and run.phase is not Phase.QUEUED  # its lane is looked after by a row of its own
-            return max(now, run.next_at), Ring(due.lane, due.generation, run.ring_no) if late else None
+            return max(now, run.next_at), run if late else None
         row = self._world.lanes.lane(due.lane)
         if row is None:
             return None, None
         lane = row[0]
+        if due.generation not in (None, lane.generation):  # handed over just now: its run is looked at next time
+            return now, None
         idle = not lane.asked and not lane.queued
         if idle and self._world.lanes.touched(due.lane, lane.generation) is None:
             return None, None
         route = self._routes.named(lane.route)
         if flow.full(lane, route.flow if route else flow.Flow()) or (lane.wake_at and lane.wake_at > now):
             return max(now, lane.wake_at or now), None
-        return now, Ring(due.lane, lane.generation, lane.ring_no)
+        return now, lane
 
     # -- small things ----------------------------------------------------------------------------------------------
 

@@ -199,7 +199,7 @@ class Intake:
             _remember(self._open, lane, generation)
             first = self._rung.get(lane) != generation
             if first:
-                await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane))
+                await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane, generation))
             try:
                 absorbed = await self._lanes.absorb(lane, generation, events)
             except Closed:

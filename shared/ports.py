@@ -85,7 +85,7 @@ class LaneIntake(Protocol):
     """The lane store as the intake sees it."""
 
     async def open_generation(self, lane: LaneKey) -> int:
-        """The number of the generation that is open now; a lane that is new is created with generation 1."""
+        """The number of the generation that is open now; 1 for a new lane, which is created here or by `absorb`."""
 
     async def absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
         """Put events of distinct identity into the open generation, each at most once per lane for ever.
@@ -117,10 +117,10 @@ class Lanes(Protocol):
     def save_lane(self, lane: Lane, version: str) -> str:
         """Replace the lane's row; answers its new version."""
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> tuple[str, str]:
         """In one transaction: replace the lane's row, close the run's generation, open the next, insert the run.
 
-        Answers the run's version.
+        Answers the lane's new version and the run's.
         """
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
@@ -182,7 +182,10 @@ class Bells(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Due:
-    """One row of the sweep's index: at `at`, look whether this lane (or, with a generation, this run) has stalled."""
+    """One row of the sweep's index: at `at`, look whether this lane has stalled.
+
+    With a generation, whether that has: the run of it, and the lane as long as there is none.
+    """
 
     at: dt.datetime
     lane: LaneKey

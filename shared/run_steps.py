@@ -34,8 +34,11 @@ class RunSteps:
     def __init__(self, intake: IntakeLoop, world: World) -> None:
         self._intake, self._world, self._places = intake, world, Places(world)
 
-    def take(self, step: Step, run: Run, route: Route, now: dt.datetime) -> Run:
-        """Take one step for a run.  Raises Unavailable when the store could not do its part."""
+    def take(self, step: Step, run: Run, route: Route, now: dt.datetime, lane: Lane | None = None) -> Run:
+        """Take one step for a run; `lane` as its end has left it, where that is known.
+
+        Raises Unavailable when the store could not do its part.
+        """
         facts = {"run": run.id, "attempt": run.attempt}
         with self._world.telemetry.span(f"{run.route} {step}", run.correlation, facts):
             if step is Step.PREPARE:
@@ -51,7 +54,7 @@ class RunSteps:
                 return runs.retried(run, request, now)
             if step is Step.EXPIRE:
                 return runs.expired(run, now)
-            return self._tell(run, route)
+            return self._tell(run, route, lane)
 
     def _prepare(self, run: Run, route: Route, now: dt.datetime) -> Run:
         if not route.types:
@@ -153,13 +156,15 @@ class RunSteps:
             raise Refused(f"there is no action {request.get('action')!r}")
         return action
 
-    def _tell(self, run: Run, route: Route) -> Run:
+    def _tell(self, run: Run, route: Route, lane: Lane | None) -> Run:
         """Tell the end of a run: to the lanes that may start now, and as an event."""
         if run.limited or route.limit:
             self._places.give_back(run, route.limit)
-        found = self._world.lanes.lane(LaneKey(run.route, run.key))
-        if found and self._wanted(found[0]):
-            self._world.bells.ring_lane(Ring(found[0].name, found[0].generation, found[0].ring_no))
+        if lane is None:
+            found = self._world.lanes.lane(LaneKey(run.route, run.key))
+            lane = found[0] if found else None
+        if lane and self._wanted(lane):
+            self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no))
         event = requests.own_event(run, route, self._world.lanes.store_id, self._world.settings)
         self._intake.submit("sluice", [json.dumps(event)]).result()
         if self._world.publisher is not None:

@@ -1,6 +1,7 @@
 """The lane store on Azure Tables, as the intake sees it: one transaction absorbs the events of a group.
 
-The transaction is [merge the fence `o` with If-Match `*`, insert a page `p`, insert a dedupe row `d` for each event].
+The transaction is [merge the fence `o` with If-Match `*`, insert a page `p`, insert a dedupe row `d` for each event];
+for a lane that is new it inserts the lane's row `s` and the fence.
 The fence fails only when the generation was closed.  On a conflict, and when the fence is gone, our own page tells
 whether the transaction landed: what is sent again after a lost answer meets its own rows, or what others did since.
 Else the dedupe rows that exist are duplicates; the rest goes again.
@@ -9,17 +10,18 @@ Else the dedupe rows that exist are duplicates; the rest goes again.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 
 from shared.adapters import lane_rows as rows
-from shared.adapters.table_rest import Insert, Merge, Refusal, RestTable
+from shared.adapters.table_rest import Insert, Merge, Operation, Refusal, RestTable
 from shared.errors import Closed, Unavailable
 from shared.lanes import Lane, LaneKey
 from shared.ports import Absorbed, Absorption, Clock
 
-MOST_IN_A_TRANSACTION = 98
-_TRIES = 20
+MOST_IN_A_TRANSACTION = 97
+_TRIES, _MOST_NEW = 20, 10_000
 
 
 class TableLaneIntake:
@@ -28,16 +30,17 @@ class TableLaneIntake:
     def __init__(self, table: RestTable, clock: Clock) -> None:
         self._table, self._clock = table, clock
         self._writer, self._pages = uuid.uuid4().hex[:12], 0
+        self._new: set[LaneKey] = set()
 
     async def open_generation(self, lane: LaneKey) -> int:
         """See `ports.LaneIntake`."""
-        for _ in range(_TRIES):
-            found = await self._table.get(_name(lane), lane.partition, rows.LANE, "generation")
-            if found is not None:
-                return int(found["generation"])
-            if await self._create(lane):
-                return 1
-        raise Unavailable(f"{_name(lane)} can neither be read nor created")
+        found = await self._table.get(_name(lane), lane.partition, rows.LANE, "generation")
+        if found is not None:
+            return int(found["generation"])
+        if len(self._new) >= _MOST_NEW:
+            self._new.clear()
+        self._new.add(lane)
+        return 1
 
     async def absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
         """See `ports.LaneIntake`."""
@@ -51,15 +54,6 @@ class TableLaneIntake:
             duplicates |= done.duplicates
             refused |= done.refused
         return Absorbed(frozenset(fresh), duplicates, refused)
-
-    async def _create(self, lane: LaneKey) -> bool:
-        """Make the rows of a new lane; False when somebody else has made them."""
-        fence = {"PartitionKey": lane.partition, "RowKey": rows.open_row(1), "last_at": ""}
-        created = [Insert(rows.lane_entity(Lane(lane.route, lane.key))), Insert(fence)]
-        done = await self._table.transact(_name(lane), created)
-        if isinstance(done, Refusal) and done.status != 409:
-            raise Unavailable(f"{_name(lane)} cannot be created: {done.status} {done.code}")
-        return not isinstance(done, Refusal)
 
     async def _absorb(self, lane: LaneKey, generation: int, events: Sequence[Absorption]) -> Absorbed:
         duplicates: dict[str, str] = {}
@@ -83,17 +77,24 @@ class TableLaneIntake:
         now = self._clock.now()
         row = rows.page_row(generation, now, f"{self._writer}-{self._pages}")
         first_at = min(event.received for event in events)
-        fence = {"PartitionKey": lane.partition, "RowKey": rows.open_row(generation), "last_at": now.isoformat()}
-        operations: list[Insert | Merge] = [Merge(fence), Insert(rows.page_entity(lane, row, events, first_at))]
+        operations = [*self._fence(lane, generation, now), Insert(rows.page_entity(lane, row, events, first_at))]
         for event in events:
             seen = {"PartitionKey": lane.partition, "RowKey": rows.seen_row(event.identity)}
             operations.append(Insert(seen | {"generation": generation, "reference": event.reference}))
         done = await self._table.transact(_name(lane), operations)
+        if not isinstance(done, Refusal) or done.status == 409:
+            self._new.discard(lane)
         if not isinstance(done, Refusal):
             return 0, row
         if done.status in (400, 409, 413) or (done.status == 404 and not done.index):
             return done.status, row
         raise Unavailable(f"the store could not answer for {_name(lane)}: {done.status} {done.code}")
+
+    def _fence(self, lane: LaneKey, generation: int, now: dt.datetime) -> list[Operation]:
+        fence = {"PartitionKey": lane.partition, "RowKey": rows.open_row(generation), "last_at": now.isoformat()}
+        if lane in self._new:
+            return [Insert(rows.lane_entity(Lane(lane.route, lane.key))), Insert(fence)]
+        return [Merge(fence)]
 
     async def _bisect(
         self, lane: LaneKey, generation: int, events: Sequence[Absorption], duplicates: dict[str, str]

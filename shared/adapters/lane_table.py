@@ -71,7 +71,7 @@ class TableLanes:
         """See `ports.Lanes`."""
         return self._table.replace(f"lane {lane.route}/{lane.key}", rows.lane_entity(lane), version)
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> tuple[str, str]:
         """See `ports.Lanes`."""
         key = lane.name.partition
         fence = {"PartitionKey": key, "RowKey": rows.open_row(run.generation)}
@@ -84,7 +84,7 @@ class TableLanes:
                 Insert(rows.run_entity(run)),
             ],
         )
-        return answers[-1]
+        return answers[0], answers[-1]
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """See `ports.Lanes`."""

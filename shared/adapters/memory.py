@@ -138,13 +138,13 @@ class MemoryLanes:
             rows.lane, rows.version = lane, rows.version + 1
             return str(rows.version)
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> tuple[str, str]:
         """See `ports.Lanes`."""
         with self._lock:
             rows = self._current(lane.name, version)
             rows.lane, rows.version, rows.open = lane, rows.version + 1, None
             rows.runs[run.generation] = (run, 1)
-            return "1"
+            return str(rows.version), "1"
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
         """See `ports.Lanes`."""

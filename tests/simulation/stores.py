@@ -71,7 +71,7 @@ class SimLanes(MemoryLanes):
         self._lane_written(before, lane)
         return answer
 
-    def hand_over(self, lane: Lane, version: str, run: Run) -> str:
+    def hand_over(self, lane: Lane, version: str, run: Run) -> tuple[str, str]:
         """See `ports.Lanes`."""
         before, old = self.lane(lane.name), self.run(lane.name, run.generation)
         answer = super().hand_over(lane, version, run)
