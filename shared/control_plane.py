@@ -71,7 +71,7 @@ class ControlPlane:
             return f"again in {_AGAIN}: {error}"
 
     def _wake(self, ring: Ring, redelivered: bool) -> str:
-        found = self._world.lanes.lane(ring.lane)
+        found = self._world.lanes.lane(ring.lane, (ring.generation, ring.number))
         if found is None:
             return "no such lane"
         lane, version = found

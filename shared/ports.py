@@ -102,8 +102,12 @@ class Lanes(Protocol):
     def store_id(self) -> str:
         """Made with the tables, so that a wiped store never meets old tokens."""
 
-    def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
-        """The lane's row, None when nothing has ever matched it."""
+    def lane(self, lane: LaneKey, at: tuple[int, int] | None = None) -> tuple[Lane, str] | None:
+        """The lane's row, None when nothing has ever matched it.
+
+        Who was rung `at` a generation and number may be answered from memory when that is where the lane was last seen:
+        if it has moved on since, its version says so.
+        """
 
     def touched(self, lane: LaneKey, generation: int) -> dt.datetime | None:
         """When the open generation was last added to, None when it is empty: one point read."""

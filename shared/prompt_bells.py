@@ -19,7 +19,7 @@ from shared.ports import Bells, Ring
 MOST_AT_ONCE = 16
 """So many lanes are woken by a process itself at the same time."""
 
-MOST_IN_HAND = 64
+MOST_IN_HAND = 256
 """So many are woken or wait for it here; the next are left to whoever looks into the queue."""
 
 

@@ -15,6 +15,7 @@ from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.adapters.due_table import TableDue
 from shared.adapters.evidence_blobs import BlobEvidence
+from shared.adapters.fresh_lanes import FreshLanes
 from shared.adapters.index_blobs import BlobIndex
 from shared.adapters.intake_table import TableLaneIntake
 from shared.adapters.journal_blob import BlobJournal
@@ -63,13 +64,14 @@ def open_store(
     tables, blobs, messages = (open_service(storage, name, async_credential) for name in ("table", "blob", "queue"))
     lanes, due, limits = (RestTable(tables, name) for name in (LANES, DUE, LIMITS))
     lane_queue, run_queue = (RestQueue(messages, name) for name in (LANE_QUEUE, RUN_QUEUE))
+    fresh = FreshLanes()
     rest, container = RestContainer(blobs, CONTAINER), _container(storage, credential)
     for part in (lanes, due, limits, lane_queue, run_queue, rest):
         loop.wait(part.make())
     return AzureStore(
         journal=BlobJournal(container, rest, loop, clock),
-        lanes=TableLanes(WaitingTable(lanes, loop)),
-        lane_intake=TableLaneIntake(lanes, clock),
+        lanes=TableLanes(WaitingTable(lanes, loop), fresh),
+        lane_intake=TableLaneIntake(lanes, clock, fresh),
         due=TableDue(WaitingTable(due, loop)),
         limits=TableLimits(WaitingTable(limits, loop)),
         bells=QueueBells(lane_queue, run_queue, loop),

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Sequence
 
 from shared.adapters import lane_rows as rows
+from shared.adapters.fresh_lanes import Fresh, FreshLanes
 from shared.adapters.table_rest import Insert, Merge, Operation, Refusal, RestTable
 from shared.errors import Closed, Unavailable
 from shared.lanes import Lane, LaneKey
@@ -27,8 +28,8 @@ _TRIES, _MOST_NEW = 20, 10_000
 class TableLaneIntake:
     """See `ports.LaneIntake`."""
 
-    def __init__(self, table: RestTable, clock: Clock) -> None:
-        self._table, self._clock = table, clock
+    def __init__(self, table: RestTable, clock: Clock, fresh: FreshLanes | None = None) -> None:
+        self._table, self._clock, self._fresh = table, clock, fresh or FreshLanes()
         self._writer, self._pages = uuid.uuid4().hex[:12], 0
         self._new: set[LaneKey] = set()
 
@@ -82,9 +83,12 @@ class TableLaneIntake:
             seen = {"PartitionKey": lane.partition, "RowKey": rows.seen_row(event.identity)}
             operations.append(Insert(seen | {"generation": generation, "reference": event.reference}))
         done = await self._table.transact(_name(lane), operations)
+        new = lane in self._new
         if not isinstance(done, Refusal) or done.status == 409:
             self._new.discard(lane)
         if not isinstance(done, Refusal):
+            if new:
+                self._fresh.made(lane, Fresh(done[0], done[1], tuple(events)))
             return 0, row
         if done.status in (400, 409, 413) or (done.status == 404 and not done.index):
             return done.status, row

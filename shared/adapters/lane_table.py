@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 
 from shared.adapters import lane_rows as rows
+from shared.adapters.fresh_lanes import Fresh, FreshLanes
 from shared.adapters.table_rest import Delete, Insert, Replace
 from shared.adapters.waiting_table import WaitingTable, text
 from shared.errors import Conflict
@@ -25,8 +26,8 @@ _POINT_READS = 50
 class TableLanes:
     """See `ports.Lanes`; `version` is the row's ETag."""
 
-    def __init__(self, table: WaitingTable) -> None:
-        self._table = table
+    def __init__(self, table: WaitingTable, fresh: FreshLanes) -> None:
+        self._table, self._fresh, self._sets = table, fresh, FreshLanes()
         self._store_id = ""
 
     @property
@@ -39,19 +40,29 @@ class TableLanes:
             self._store_id = str(found[0]["id"]) if found else ""
         return self._store_id
 
-    def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
+    def lane(self, lane: LaneKey, at: tuple[int, int] | None = None) -> tuple[Lane, str] | None:
         """See `ports.Lanes`."""
+        fresh = self._fresh.of(lane)
+        if fresh is not None and at == (1, 0):
+            return Lane(lane.route, lane.key), fresh.row
         found = self._get(lane, rows.LANE)
         return (rows.lane_of(found[0]), found[1]) if found else None
 
     def touched(self, lane: LaneKey, generation: int) -> dt.datetime | None:
         """See `ports.Lanes`."""
+        fresh = self._fresh.of(lane)
+        if fresh is not None and generation == 1:
+            return max(event.received for event in fresh.events)
+        return self._last_at(lane, generation)
+
+    def _last_at(self, lane: LaneKey, generation: int) -> dt.datetime | None:
         fence = self._get(lane, rows.open_row(generation))
         return rows.time_of(fence[0]["last_at"]) if fence else None
 
     def collected(self, lane: LaneKey, generation: int) -> Collected | None:
         """See `ports.Lanes`."""
-        last_at = self.touched(lane, generation)
+        self._fresh.forget(lane)
+        last_at = self._last_at(lane, generation)
         if last_at is None:
             return None
         pages = list(self._range(lane.partition, f"p~{generation:010d}~", select=["first_at", "count", "types"]))
@@ -63,27 +74,41 @@ class TableLanes:
 
     def events(self, lane: LaneKey, generation: int) -> list[Absorption]:
         """See `ports.Lanes`."""
+        closed = self._sets.of(lane) if generation == 1 else None
+        if closed is not None:
+            return sorted(closed.events, key=_receipt)
         pages = self._range(lane.partition, f"p~{generation:010d}~")
         found = [event for page in pages for event in rows.events_of(page)]
-        return sorted(found, key=lambda event: (event.received, event.reference))
+        return sorted(found, key=_receipt)
 
     def save_lane(self, lane: Lane, version: str) -> str:
         """See `ports.Lanes`."""
+        self._fresh.forget(lane.name)
         return self._table.replace(f"lane {lane.route}/{lane.key}", rows.lane_entity(lane), version)
 
     def hand_over(self, lane: Lane, version: str, run: Run) -> tuple[str, str]:
         """See `ports.Lanes`."""
+        fresh = self._fresh.of(lane.name)
+        self._fresh.forget(lane.name)
+        if fresh is not None and run.generation == 1:
+            with contextlib.suppress(Conflict):  # more has come, or the lane has moved on: the next try tells
+                return self._hand_over(lane, version, run, fresh)
+        return self._hand_over(lane, version, run, None)
+
+    def _hand_over(self, lane: Lane, version: str, run: Run, fresh: Fresh | None) -> tuple[str, str]:
         key = lane.name.partition
         fence = {"PartitionKey": key, "RowKey": rows.open_row(run.generation)}
         answers = self._table.transact(
             f"lane {lane.route}/{lane.key}",
             [
                 Replace(rows.lane_entity(lane), version),
-                Delete(fence),
+                Delete(fence, fresh.fence if fresh else "*"),
                 Insert({"PartitionKey": key, "RowKey": rows.open_row(lane.generation), "last_at": ""}),
                 Insert(rows.run_entity(run)),
             ],
         )
+        if fresh is not None:
+            self._sets.made(lane.name, fresh)
         return answers[0], answers[-1]
 
     def run(self, lane: LaneKey, generation: int) -> tuple[Run, str] | None:
@@ -167,3 +192,7 @@ class TableLanes:
     def _between(self, partition: str, low: str, high: str, *, select: Sequence[str] = ()) -> Iterator[rows.Entity]:
         condition = f"PartitionKey eq {text(partition)} and RowKey ge {text(low)} and RowKey lt {text(high)}"
         return self._table.query(f"rows from {low}", condition, select)
+
+
+def _receipt(event: Absorption) -> tuple[dt.datetime, str]:
+    return event.received, event.reference

@@ -104,7 +104,7 @@ class MemoryLanes:
                 rows.open = self._clock.now()
             return Absorbed(frozenset(event.identity for event in fresh), duplicates)
 
-    def lane(self, lane: LaneKey) -> tuple[Lane, str] | None:
+    def lane(self, lane: LaneKey, at: tuple[int, int] | None = None) -> tuple[Lane, str] | None:  # noqa: ARG002
         """See `ports.Lanes`."""
         with self._lock:
             rows = self._rows.get(lane)

@@ -53,9 +53,10 @@ class Replace:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a row, whatever its version; one that is gone refuses the transaction."""
+    """Delete a row at this version, or at any; one that is gone refuses the transaction."""
 
     entity: Entity
+    version: str = "*"
 
 
 Operation = Insert | Merge | Replace | Delete
@@ -193,8 +194,9 @@ def _head(table: str, operation: Operation) -> str:
     place = f"{table}{address(operation.entity['PartitionKey'], operation.entity['RowKey'])}"
     if isinstance(operation, Replace):
         return f"PUT {place} HTTP/1.1\r\n{_INNER}If-Match: {operation.version}\r\n"
-    method = "PATCH" if isinstance(operation, Merge) else "DELETE"
-    return f"{method} {place} HTTP/1.1\r\n{_INNER}If-Match: *\r\n"
+    if isinstance(operation, Delete):
+        return f"DELETE {place} HTTP/1.1\r\n{_INNER}If-Match: {operation.version}\r\n"
+    return f"PATCH {place} HTTP/1.1\r\n{_INNER}If-Match: *\r\n"
 
 
 def decode(answer: Answer) -> Answer:

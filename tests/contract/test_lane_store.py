@@ -26,6 +26,14 @@ def closed(store: Store, lane: LaneKey) -> runs.Run:
     return run
 
 
+def begun(store: Store, lane: LaneKey) -> Absorption:
+    """A lane with one event in its open generation."""
+    event = absorption()
+    generation = store.wait(store.lane_intake.open_generation(lane))
+    store.wait(store.lane_intake.absorb(lane, generation, [event]))
+    return event
+
+
 @pytest.fixture
 def lane(key: str) -> LaneKey:
     return LaneKey("curate", key)
@@ -34,6 +42,7 @@ def lane(key: str) -> LaneKey:
 def test_a_lane_that_is_new_opens_generation_one(store: Store, lane: LaneKey) -> None:
     assert store.lanes.lane(lane) is None
     assert store.wait(store.lane_intake.open_generation(lane)) == 1
+    begun(store, lane)
     assert store.wait(store.lane_intake.open_generation(lane)) == 1
     found = store.lanes.lane(lane)
     assert found is not None
@@ -78,7 +87,7 @@ def test_an_event_absorbed_twice_is_a_duplicate_of_the_first_record(store: Store
 
 
 def test_an_event_stays_a_duplicate_after_its_generation_was_closed(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     store.wait(store.lane_intake.absorb(lane, 1, [absorption("same", reference="first")]))
     closed(store, lane)
     again = store.wait(store.lane_intake.absorb(lane, 2, [absorption("same", reference="second")]))
@@ -141,7 +150,7 @@ def test_a_hand_over_takes_the_slot_opens_the_next_generation_and_inserts_the_ru
 
 
 def test_a_generation_is_handed_over_once(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     found = store.lanes.lane(lane)
     assert found is not None
     run = runs.opened(lane.route, lane.key, 1, "first", NOON)
@@ -154,7 +163,7 @@ def test_a_generation_is_handed_over_once(store: Store, lane: LaneKey) -> None:
 
 
 def test_a_lane_row_that_changed_is_not_overwritten(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     found = store.lanes.lane(lane)
     assert found is not None
     store.lanes.save_lane(flow.waiting(found[0], NOON), found[1])
@@ -163,7 +172,7 @@ def test_a_lane_row_that_changed_is_not_overwritten(store: Store, lane: LaneKey)
 
 
 def test_a_run_is_kept_whole_and_a_late_writer_cannot_overwrite_it(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     closed(store, lane)
     opened, version = store.lanes.run(lane, 1) or pytest.fail("no run")
     manifest = {"url": "memory://", "count": 1, "sha256": "0"}
@@ -176,7 +185,7 @@ def test_a_run_is_kept_whole_and_a_late_writer_cannot_overwrite_it(store: Store,
 
 
 def test_the_end_of_a_run_frees_its_slot_in_the_same_step(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     closed(store, lane)
     opened, version = store.lanes.run(lane, 1) or pytest.fail("no run")
     ended = runs.refused(opened, "no", NOON)
@@ -191,7 +200,7 @@ def test_the_end_of_a_run_frees_its_slot_in_the_same_step(store: Store, lane: La
 
 
 def test_a_move_changes_both_rows_or_none(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     closed(store, lane)
     opened, version = store.lanes.run(lane, 1) or pytest.fail("no run")
     row, lane_version = store.lanes.lane(lane) or pytest.fail("no lane")
@@ -202,7 +211,7 @@ def test_a_move_changes_both_rows_or_none(store: Store, lane: LaneKey) -> None:
 
 
 def test_everything_that_a_lane_remembers_is_kept(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     row, version = store.lanes.lane(lane) or pytest.fail("no lane")
     full = dataclasses.replace(
         row, ring_no=3, wake_at=NOON, slots=(1, 2), queued=(3,), pending=(4, 5), last_end=NOON, carried=(6,),
@@ -213,7 +222,7 @@ def test_everything_that_a_lane_remembers_is_kept(store: Store, lane: LaneKey) -
 
 
 def test_all_lanes_and_all_runs_are_listed(store: Store, lane: LaneKey) -> None:
-    store.wait(store.lane_intake.open_generation(lane))
+    begun(store, lane)
     run = closed(store, lane)
     assert lane in {found.name for found in store.lanes.all_lanes()}
     assert run in list(store.lanes.all_runs())
@@ -223,7 +232,7 @@ def test_the_history_of_a_lane_is_its_runs_newest_first_and_no_others(store: Sto
     assert store.lanes.history(lane, 10) == []
     other = LaneKey(lane.route, f"{lane.key}-other")
     for each in (lane, other):
-        store.wait(store.lane_intake.open_generation(each))
+        begun(store, each)
     mine = []
     for _ in range(3):
         mine.append(closed(store, lane))
@@ -239,3 +248,30 @@ def test_the_history_of_a_lane_is_its_runs_newest_first_and_no_others(store: Sto
 def test_the_store_keeps_one_id(store: Store) -> None:
     assert store.lanes.store_id == store.lanes.store_id
     assert len(store.lanes.store_id) == 32
+
+
+def test_an_event_that_came_after_the_first_is_in_the_set_of_a_lane_that_was_just_made(
+    store: Store, lane: LaneKey
+) -> None:
+    first = begun(store, lane)
+    found = store.lanes.lane(lane, (1, 0))
+    assert found is not None
+    assert store.lanes.touched(lane, 1) is not None
+    second = begun(store, lane)
+    run = runs.opened(lane.route, lane.key, 1, "the test says so", store.clock.now())
+    store.lanes.hand_over(flow.handed_over(found[0]), found[1], run)
+    assert {event.identity for event in store.lanes.events(lane, 1)} == {first.identity, second.identity}
+
+
+def test_a_lane_that_was_just_made_is_handed_over_whole(store: Store, lane: LaneKey) -> None:
+    event = begun(store, lane)
+    found = store.lanes.lane(lane, (1, 0))
+    assert found is not None
+    assert found[0] == flow.Lane(lane.route, lane.key)
+    run = runs.opened(lane.route, lane.key, 1, "the test says so", store.clock.now())
+    versions = store.lanes.hand_over(flow.handed_over(found[0]), found[1], run)
+    assert store.lanes.events(lane, 1) == [event]
+    assert store.lanes.lane(lane, (2, 0)) == (flow.handed_over(found[0]), versions[0])
+    assert store.lanes.run(lane, 1) == (run, versions[1])
+    with pytest.raises(Conflict):
+        store.lanes.hand_over(flow.handed_over(found[0]), found[1], run)

@@ -355,7 +355,7 @@ async def test_what_should_move_is_in_the_sweeps_index_before_it_is_absorbed(des
     desk.lanes.failing[B] = Unavailable("no answer")
     with pytest.raises(Unavailable):
         await desk.receive(event("1", "C.D"))
-    assert [(due.lane, due.generation, due.at) for due in desk.overdue()] == [(B, None, NOON + GRACE)]
+    assert [(due.lane, due.generation, due.at) for due in desk.overdue()] == [(B, 1, NOON + GRACE)]
     assert desk.rung() == []
 
 

@@ -91,8 +91,11 @@ class Service:
     def __init__(self, *answers: Answer) -> None:
         self.answers, self.holds = list(answers), {}
         self.sizes: list[int] = []
+        self.unread: Answer | None = None
 
     async def send(self, _what: str, request: Request, read: Callable[[Answer], Answer] = lambda a: a) -> Answer:
+        if request.method == "GET" and self.unread:
+            return self.unread
         if request.method == "GET":
             row = re.search(r"RowKey='(.*)'\)", request.path)
             found = self.holds.get(row[1]) if row else None
@@ -204,11 +207,31 @@ async def test_an_outcome_that_is_not_known_is_unavailable(answer: Answer) -> No
         await store(Service(answer)).absorb(LANE, 1, [absorption("a")])
 
 
-async def test_a_lane_that_cannot_be_created_is_unavailable_unless_another_was_faster() -> None:
+async def test_a_lane_that_cannot_be_read_is_unavailable() -> None:
+    service = Service()
+    service.unread = Answer(403, {}, b"")
     with pytest.raises(Unavailable):
-        await store(Service(refused(403, "X"))).open_generation(LANE)
-    service = Service(refused(409, "EntityAlreadyExists"))
+        await store(service).open_generation(LANE)
+
+
+async def test_a_new_lane_is_made_by_its_first_absorb_in_one_transaction() -> None:
+    service = Service(done(4))
     intake = store(service)
-    await intake._create(LANE)
-    service.holds[rows.LANE] = {"generation": 4}
-    assert await intake.open_generation(LANE) == 4
+    assert await intake.open_generation(LANE) == 1
+    assert (await intake.absorb(LANE, 1, [absorption("a")])).fresh == {"a"}
+    assert service.sizes == [4]
+
+
+async def test_who_finds_that_another_has_made_the_lane_absorbs_into_it() -> None:
+    service = Service(refused(409, "EntityAlreadyExists", 0), done(3))
+    intake = store(service)
+    await intake.open_generation(LANE)
+    assert (await intake.absorb(LANE, 1, [absorption("a")])).fresh == {"a"}
+    assert service.sizes == [4, 3]
+
+
+async def test_a_new_lane_whose_making_landed_twice_was_made_once() -> None:
+    service = Service(LANDED, refused(409, "EntityAlreadyExists", 0))
+    intake = store(service)
+    await intake.open_generation(LANE)
+    assert (await intake.absorb(LANE, 1, [absorption("a")])).fresh == {"a"}
