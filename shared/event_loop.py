@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
+
+_THREADS = 32
 
 
 class EventLoop:
@@ -15,6 +18,7 @@ class EventLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(ThreadPoolExecutor(_THREADS, "sluice-loop"))
         threading.Thread(target=self.loop.run_forever, name="sluice-loop", daemon=True).start()
 
     def wait(self, work: Coroutine[Any, Any, Answer], seconds: float | None = None) -> Answer:

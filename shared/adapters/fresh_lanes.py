@@ -16,7 +16,7 @@ from collections.abc import Callable
 from shared.lanes import LaneKey
 from shared.ports import Absorption
 
-_MOST, _SECONDS = 1_000, 5.0
+_MOST, _SECONDS = 500, 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from shared.ports import JSON, Clock, Line
 _MOST_BLOCKS = 45_000
 _LARGEST_BLOCK = 3_500_000
 _LARGEST_RAW = 1_000_000
-_MOST_REMEMBERED = 2_000
+_MOST_REMEMBERED, _LARGEST_REMEMBERED = 1_000, 4_000
 _PREFIX, _PAYLOADS = "journal/", "payloads/"
 _PART, _LAST_PART, _HOUR_DEPTH = 4 << 20, 256 << 10, 5
 _REFERENCE = re.compile(r"(?P<file>[\w/-]+)@(?P<offset>\d+)\+(?P<length>\d+)")
@@ -107,7 +107,8 @@ class BlobJournal:
                 at = end
 
     def _remember(self, references: Sequence[str], lines: Sequence[bytes]) -> None:
-        self._newest.update(zip(references, lines, strict=True))
+        pairs = zip(references, lines, strict=True)
+        self._newest.update((reference, line) for reference, line in pairs if len(line) <= _LARGEST_REMEMBERED)
         while len(self._newest) > _MOST_REMEMBERED:
             self._newest.popitem(last=False)
 
