@@ -1,7 +1,7 @@
 """Sluice, in reading order.
 
 An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
-reads them), is journalled and absorbed into lanes in groups (`intake`, on the process's `event_loop`, `intake_loop`).  A
+reads them), is journalled and absorbed into lanes in groups (`intake`, on the one `event_loop`, `intake_loop`).  A
 lane decides when its generation becomes a run (`lanes`, by the policy of its route, `flow`); the set of a generation is
 written down (`manifests`) and its run goes through attempts until it is final (`runs`, by the table in `phases`),
 asking what was frozen (`requests`); what the backends answer are `observations`, `failures` says what their words for
