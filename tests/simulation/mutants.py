@@ -67,8 +67,7 @@ MUTANTS = (
     Mutant("hand-over does not close the generation", memory.MemoryLanes, "hand_over",
            "rows.lane, rows.version, rows.open = lane, rows.version + 1, None",
            "rows.version, rows.open = rows.version + 1, None"),
-    Mutant("the end does not free the slot", ControlPlane, "_end", "lanes.freed(lane, run, carries=route.flow.carries)",
-           "lane"),
+    Mutant("the end does not free the slot", ControlPlane, "_end", "lanes.freed(lane, run, carries=carries)", "lane"),
     Mutant("a token without its attempt", runs, "token", "|{attempt}", "|1"),
     Mutant("a token drawn anew at each call", RunSteps, "_start",
            "request = run.request or {}",
@@ -92,17 +91,17 @@ MUTANTS = (
            "return runs.cancelling(run, route.timeout, now)",
            "return runs._failed(run, 'too long', runs.Failure.TIMEOUT, now, route.retry)"),
     Mutant("the record is deleted on an exception", ControlPlane, "_steps_of",
-           "moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)",
-           "try:\n            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now)\n"
+           "moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now, left)",
+           "try:\n            moved = run if step is Step.SLEEP else self._steps.take(step, run, route, now, left)\n"
            "        except Unavailable:\n"
            "            rows = self._world.lanes._rows\n"
            "            rows[LaneKey(run.route, run.key)].runs.pop(run.generation, None)\n            raise"),
     Mutant("a duplicate does not ring", Intake, "_absorb", "if first or joins:",
            "if (first or joins) and absorbed.fresh:"),
     Mutant("the event is told before the end is stored", ControlPlane, "_steps_of",
-           "run, version = moved, self._end(moved, version, route)",
+           "run, (version, left) = moved, self._end(moved, version, route, known)",
            "self._steps.take(Step.EMIT, moved, route, now)\n"
-           "            run, version = moved, self._end(moved, version, route)"),
+           "            run, (version, left) = moved, self._end(moved, version, route, known)"),
     Mutant("the end is stored, its event never due", runs, "_end", "event_due=True", "event_due=False"),
     Mutant("the ring's number is not checked", ControlPlane, "advance", "if ring.number != run.ring_no:", "if False:"),
     Mutant("a message that is too old is sent again", ControlPlane, "advance",
@@ -111,8 +110,6 @@ MUTANTS = (
            "if ring.generation != lane.generation or ring.number not in (ANY, lane.ring_no):", "if False:"),
     Mutant("the sweep looks at lanes and not at their runs", ControlPlane, "_look",
            "found = due.generation and self._world.lanes.run(due.lane, due.generation)", "found = None"),
-    Mutant("the row of a generation goes with its hand-over", ControlPlane, "_look",
-           "return now, None", "return None, None"),
     Mutant("no due row for a generation", Intake, "_absorb",
            "await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane, generation))", "pass"),
     Mutant("the sweep forgets what it has looked at", ControlPlane, "_sweep", "if next_at is not None:", "if False:"),
