@@ -592,10 +592,10 @@ def test_a_message_that_fails_five_times_is_journalled_and_the_sweep_rings_what_
     stage.send(event("1"))
     whole, broken = stage.lanes.lane, [True]
 
-    def lane(name: LaneKey) -> Any:
+    def lane(name: LaneKey, at: Any = None) -> Any:
         if broken[0]:
             raise RuntimeError("a bug")
-        return whole(name)
+        return whole(name, at)
 
     process = stage.process()
     stage.step(process)
@@ -683,6 +683,24 @@ def test_the_sweep_leaves_alone_what_is_not_late(stages: list[Stage]) -> None:
         stage.clock.pass_(30)
         assert process.control_plane.sweep() == 0
     assert len(stage.messages()) == 1, "the one that waits until the lane has settled"
+
+
+def test_what_is_handed_over_while_the_sweep_looks_at_it_is_looked_at_again(stage: Stage) -> None:
+    process = stage.process()
+    process.loop.submit("event_grid", [event("1")]).result()
+    whole = stage.lanes.run
+
+    def run(name: LaneKey, generation: int) -> Any:
+        stage.lanes.run = whole  # type: ignore[method-assign]
+        stage.backend.trouble["start"] = [Unavailable("503")]
+        stage.work(process)
+        return None
+
+    stage.clock.pass_(100)
+    stage.lanes.run = run  # type: ignore[method-assign]
+    assert process.control_plane.sweep() == 0
+    assert [run.alive for run in stage.runs()] == [True]
+    assert stage.unrest()["due"] == 1
 
 
 def test_the_sweep_forgets_what_needs_nothing_any_more(stage: Stage) -> None:
