@@ -154,11 +154,13 @@ class ControlPlane:
 
     def _send_on(self, ring: Ring, lane: Lane) -> None:
         """Send what follows a message whose handler has died after it wrote the truth; one too many is dropped."""
+        now = self._world.clock.now()
         if (ring.generation, ring.number + 1) == (lane.generation, lane.ring_no) and lane.wake_at:
-            self._ring_lane(lane, lane.wake_at - self._world.clock.now())
+            self._ring_lane(lane, lane.wake_at - now)
         found = self._world.lanes.run(lane.name, ring.generation)
-        if found and found[0].alive:
-            self._ring_run(found[0], found[0].next_at - self._world.clock.now())
+        if found and found[0].alive:  # whoever holds its lease may be the one who has died
+            held_until = leases.of_another(found[0], "", now) or now
+            self._ring_run(found[0], max(found[0].next_at, held_until) - now)
 
     def _hand_over(self, lane: Lane, version: str, run: Run) -> None:
         """The row that the sweep looks at was there before the generation held anything: it goes over to the run."""
