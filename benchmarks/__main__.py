@@ -90,8 +90,17 @@ def main() -> int:
     given = parser.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 5)
     given.in_flight = given.in_flight or ([32] if given.quick else [32, 256, 512])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    return asyncio.run(run(given))
+    try:
+        return asyncio.run(_stoppable(given))
+    except asyncio.CancelledError:
+        return 1
+
+
+async def _stoppable(given: argparse.Namespace) -> int:
+    """A run that SIGTERM ends as Ctrl-C does: nothing that it has started is left behind."""
+    work = asyncio.ensure_future(run(given))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    return await work
 
 
 def _numbers(text: str) -> list[int]:
