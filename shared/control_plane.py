@@ -35,6 +35,7 @@ _NOW, _AGAIN = dt.timedelta(0), dt.timedelta(seconds=5)
 _LONGEST_HOP = dt.timedelta(days=6)
 _LIMIT_AGAIN = dt.timedelta(minutes=1)
 _EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
+_UNDER_LEASE = _EXCLUSIVE | {Step.SLEEP}  # a clock that is late must not put to sleep what another works on
 
 
 class ControlPlane:
@@ -201,12 +202,12 @@ class ControlPlane:
         while True:
             now = self._world.clock.now()
             step = runs.step(run, now, route.timeout)
+            held_until = leases.of_another(run, holder, now)
+            if step in _UNDER_LEASE and held_until is not None:
+                if redelivered:  # who had this message may have died; else who holds the lease has one as well
+                    self._world.bells.ring_run(_ring(run), held_until - now)
+                return f"held by another until {held_until.isoformat(timespec='seconds')}"
             if step in _EXCLUSIVE and self._steps.exclusive(run):
-                held_until = leases.of_another(run, holder, now)
-                if held_until is not None:
-                    if redelivered:  # who had this message may have died; else who holds the lease has one as well
-                        self._world.bells.ring_run(_ring(run), held_until - now)
-                    return f"held by another until {held_until.isoformat(timespec='seconds')}"
                 run = leases.leased(run, holder, now)
                 version = self._world.lanes.save_run(run, version)
             if step is Step.REST:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared import leases
 from shared.adapters.memory import MemoryBells
 from shared.control_plane import ControlPlane
 from shared.errors import Refused, Unavailable
@@ -744,6 +745,20 @@ def test_calls_of_an_exclusive_action_are_made_by_one_worker_at_a_time(stages: l
     play_until(stage, Phase.SUCCEEDED, first)
     assert said
     assert all(answer.startswith("held by another until") for answer in said)
+
+
+def test_who_finds_a_run_asleep_by_a_late_clock_does_not_take_its_lease_away(stages: list[Stage]) -> None:
+    stage = built(stages, CURATE, exclusive=True, plans={1: Plan(seconds=600)})
+    process = stage.process()
+    stage.send(event("1"))
+    play_until(stage, Phase.RUNNING, process)
+    found = stage.lanes.run(DEMAND, 1)
+    assert found
+    later = dataclasses.replace(found[0], next_at=stage.clock.now() + dt.timedelta(seconds=3))
+    held = leases.leased(later, "somebody", stage.clock.now())
+    stage.lanes.save_run(held, found[1])
+    assert process.control_plane.advance(Ring(DEMAND, 1, held.ring_no)).startswith("held by another until")
+    assert stage.runs() == [held]
 
 
 def test_the_lease_of_a_worker_that_died_runs_out(stages: list[Stage]) -> None:
