@@ -4,16 +4,19 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format clean chaos bench backtest drift simulate mutants
+.PHONY: help setup demo demo-quick test check lint format clean chaos bench backtest drift simulate mutants
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup:  ## Install everything into this checkout (.venv, .envs)
 	@$(PYTHON) bootstrap.py
 
-demo: setup  ## The whole loop: two weeks of data, from landed to forecast
+demo: setup  ## The whole loop in three acts: from data to forecasts, drift and a better model, a bad one rolled back
 	@$(BIN)/python -m demo
+
+demo-quick: setup  ## Act one of it: two weeks of data, from landed to forecast
+	@$(BIN)/python -m demo --quick
 
 test: setup  ## Every test, the fast ones first
 	@$(BIN)/python -m pytest

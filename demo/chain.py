@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from demo.progress import Progress
@@ -14,10 +14,10 @@ from demo.stage import Stage, tail
 Row = Mapping[str, Any]
 
 EVERY = 0.5
-WITHIN: Mapping[str, float] = {"curate": 400.0, "train": 600.0, "release": 600.0}
+WITHIN: Mapping[str, float] = {"curate": 400.0, "drift": 400.0, "train": 600.0, "release": 600.0}
 """Seconds that each run may take: room for a slow machine, and for a host that is killed and its lease run out."""
 
-_SERVICE = {"curate": "Databricks", "train": "Azure ML", "release": "release"}
+_SERVICE = {"curate": "Databricks", "drift": "drift", "train": "Azure ML", "release": "release"}
 _ENDED = frozenset({"succeeded", "failed", "skipped", "cancelled"})
 
 
@@ -32,19 +32,19 @@ class Chain:
 
     correlation: str = ""
 
-    def wait(self, route: str) -> Row:
-        """The run of this chain on a route, once it has succeeded.
+    def wait(self, route: str, number: int = 1, ends: Collection[str] = ("succeeded",)) -> Row:
+        """The run of this chain on a route, its first or a later one, once it has ended in one of these ways.
 
-        Raises StepFailed with the run's reason and the ends of the logs when it fails or takes too long.
+        Raises StepFailed with the run's reason and the ends of the logs when it ends otherwise or takes too long.
         """
         deadline = time.monotonic() + WITHIN[route]
         seen: Row | None = None
         while time.monotonic() < deadline:
             self.stage.check()
-            seen = self._find(route) or seen
-            self._say(route, seen)
+            seen = self.find(route, number) or seen
+            self.say(route, seen)
             if seen and seen["phase"] in _ENDED:
-                if seen["phase"] != "succeeded":
+                if seen["phase"] not in ends:
                     raise StepFailed(self._explained(f"run {seen['run']} {seen['phase']}: {seen['reason']}"))
                 self.correlation = seen["correlation"]
                 return seen
@@ -52,14 +52,16 @@ class Chain:
         stands = f"run {seen['run']} is {seen['phase']}: {seen['reason']}" if seen else f"no run of {route} began"
         raise StepFailed(self._explained(f"not finished within {WITHIN[route]:.0f} s; {stands}"))
 
-    def _find(self, route: str) -> Row | None:
+    def find(self, route: str, number: int = 1) -> Row | None:
+        """The run of this chain on a route, its first or a later one; None while there is none."""
         rows = [row for row in self.stage.ask("runs") or () if row["route"] == route and row["created"] >= self.since]
         if self.correlation:
             rows = [row for row in rows if row["correlation"] == self.correlation]
-        # Rows are newest first.  The chain's is the oldest: a skipped compaction comes after it.
-        return rows[-1] if rows else None
+        # Rows are newest first.  The chain's first is the oldest: a skipped compaction comes after it.
+        return rows[-number] if len(rows) >= number else None
 
-    def _say(self, route: str, run: Row | None) -> None:
+    def say(self, route: str, run: Row | None) -> None:
+        """Tell the watcher where a run stands."""
         if run is None:
             self.progress.doing("Sluice", f"no run of {route} yet")
         elif run["phase"] == "running" and route == "train":

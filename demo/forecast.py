@@ -30,12 +30,17 @@ class Answer:
     predictions: Mapping[str, Sequence[float]]
 
 
-def ask(cloud: Cloud, request: Mapping[str, Any]) -> Answer:
-    """The forecast that production gives for a request.  Raises StepFailed with what it said instead."""
+def address(cloud: Cloud) -> tuple[str, str]:
+    """The scoring address and the key of production, as Azure ML tells them."""
     manager = cloud.url("arm")
     workspace = connect(Identity(cloud), SUBSCRIPTION, RESOURCE_GROUP, WORKSPACE, resource_manager=manager)
-    uri = str(workspace.online_endpoints.get(ENDPOINT).scoring_uri)
     key = workspace.online_endpoints.get_keys(ENDPOINT).primary_key
+    return str(workspace.online_endpoints.get(ENDPOINT).scoring_uri), str(key)
+
+
+def ask(cloud: Cloud, request: Mapping[str, Any]) -> Answer:
+    """The forecast that production gives for a request.  Raises StepFailed with what it said instead."""
+    uri, key = address(cloud)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     posted = urllib.request.Request(uri, json.dumps(request).encode(), headers)
     began = time.monotonic()

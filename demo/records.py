@@ -55,6 +55,20 @@ def digests(cloud: Cloud, digest: str, group_prefix: str, deployment: str) -> di
     return seen
 
 
+def traffic(cloud: Cloud, since: str) -> list[Row]:
+    """The traffic maps that Azure ML has taken since a time, the oldest first."""
+    return [row for row in cloud.records("azure_ml", "traffic") if row["at"] >= since]
+
+
+def serving(cloud: Cloud, deployment: str) -> str | None:
+    """The digest that a deployment serves, None when it is not there (any more)."""
+    rows = cloud.records("azure_ml", "deployment_ended")
+    gone = cloud.records("azure_ml", "deployment_deleted")
+    if any(row["deployment"] == deployment for row in gone):
+        return None
+    return next((str(row.get("digest")) for row in rows[::-1] if row["deployment"].endswith(f"/{deployment}")), None)
+
+
 def delivered(cloud: Cloud) -> int:
     """How many deliveries of Event Grid the app has acknowledged; one that was sent twice counts twice."""
     rows = cloud.records("event_grid", "delivered")

@@ -77,12 +77,11 @@ class Stage:
 
     def run(self, *module: str) -> str:
         """Run a Python module as a program of this cloud; what it said.  Raises StepFailed."""
-        command = [sys.executable, "-m", *module]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip())[-2000:]
-            raise StepFailed(f"`python -m {' '.join(module)}` ended with status {done.returncode}:\n{said}")
-        return done.stdout.strip()
+        return _said([sys.executable, "-m", *module])
+
+    def script(self, *words: object) -> str:
+        """Run a Python file as a program of this cloud; what it said.  Raises StepFailed."""
+        return _said([sys.executable, *map(str, words)])
 
     def ask(self, path: str) -> Any:
         """What the app answers at `/api/<path>`; None while it does not answer."""
@@ -123,6 +122,14 @@ class Stage:
         """The logs that were written to last."""
         logs = [*self.home.glob("logs/*.log"), *self.home.glob("**/log.txt"), *self.home.glob("databricks/**/*.log")]
         yield from sorted(set(logs), key=lambda log: log.stat().st_mtime, reverse=True)[:count]
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise StepFailed(f"`python {' '.join(command[1:])}` ended with status {done.returncode}:\n{said}")
+    return done.stdout.strip()
 
 
 def tail(log: Path, lines: int = 15) -> str:

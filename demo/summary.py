@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,70 +15,101 @@ from demo.report import Report
 from localcloud.cloud import ROOT
 
 
-def show(console: Console, report: Report, weeks: int, path: Path, name: str, *, kept: bool) -> None:
+def show(console: Console, report: Report, path: Path, name: str, *, kept: bool) -> None:
     """Print the summary of a finished or failed demonstration."""
     if not report.ok:
         _show_failure(console, report, path)
         return
-    parts: list[RenderableType] = [
-        _weeks(report, weeks),
-        Text(),
-        _reckoning(report),
-        Text(),
-        _next(report, path, name, kept),
-    ]
-    title = (
-        f"[bold green]{'Two weeks' if weeks == 2 else 'One week'} from landed data to forecast, {report.seconds:.0f} s"
-    )
+    parts = [_first_act(report)]
+    if report.evidence("promoted"):
+        parts += [_second_act(report), _third_act(report)]
+    body = [part for table in parts for part in (table, Text())]
+    what = "Three acts" if len(parts) > 1 else "From landed data to forecasts"
+    title = f"[bold green]{what}, {report.seconds:.0f} s"
+    group = Group(*body, _reckoning(report), Text(), _next(report, path, name, kept))
     console.print()
-    console.print(Panel(Group(*parts), title=title, title_align="left", border_style="bright_black", padding=(1, 2)))
+    console.print(Panel(group, title=title, title_align="left", border_style="bright_black", padding=(1, 2)))
 
 
-def _weeks(report: Report, weeks: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 3, 0, 0))
-    table.add_column("")
-    for number in range(1, weeks + 1):
-        table.add_column(f"week {number}", overflow="fold")
-    columns = [list(_week(report, number)) for number in range(1, weeks + 1)]
-    for row in zip(*columns, strict=True):
-        table.add_row(Text(row[0][0], "bright_black"), *(value for _, value in row))
+def _table(title: str, rows: Iterator[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left", title_style="bold")
+    table.add_column("what", style="bright_black")
+    table.add_column("value", overflow="fold")
+    for what, value in rows:
+        table.add_row(what, value)
     return table
 
 
-def _week(report: Report, number: int) -> Iterator[tuple[str, str]]:
-    steps = ("landed", "curated", "trained", "released", "forecast")
-    found = {step: report.evidence(f"week {number}: {step}") for step in steps}
-    took = {step.name: step.elapsed for step in report.steps}
-    seconds = sum(took[f"week {number}: {step}"] for step in steps)
-    release, forecast = found["released"], found["forecast"]
-    better = 1 - forecast["mae"] / forecast["naive_mae"]
-    yield "landed", f"Delta version {found['landed']['delta_version']} of bronze"
-    yield "curated", f"Databricks run {found['curated']['databricks_run']}"
-    yield "gold", f"version {found['curated']['gold_version']}"
-    yield "trained", f"Azure ML job {found['trained']['azureml_job'][:12]}…"
-    yield "model", f"{found['trained']['model']} version {found['trained']['model_version']}"
-    if "digest" in release:
-        yield "image", f"{release['digest']['production'][:19]}…"
-        yield "QA", f"MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
+def _first_act(report: Report) -> Table:
+    found = {step.name: step.evidence for step in report.steps}
+
+    def rows() -> Iterator[tuple[str, str]]:
+        landed, curated = found["week 1: landed"], found["week 1: curated"]
+        trained, release = found["week 1: trained"], found["week 1: released"]
+        yield "landed", f"Delta version {landed['delta_version']} of bronze"
+        yield "curated", f"Databricks run {curated['databricks_run']}, gold version {curated['gold_version']}"
+        yield "trained", f"Azure ML job {trained['azureml_job']}: {trained['model']} version {trained['model_version']}"
+        yield "QA", f"{_digest(release)}: MAE {release['qa']['mae']:.2f}, naive {release['qa']['naive_mae']:.2f}"
         yield "production", f"{release['deployment']}, all traffic"
-    else:
-        trained = found["trained"]
-        yield "image", "none: the champion is retained"
-        yield "QA", f"challenger MAE {trained['mae']:.2f}, champion {trained['champion']['mae']:.2f}"
-        yield "production", f"{release['deployment']} stays"
-    yield "next week", f"MAE {forecast['mae']:.2f}, naive {forecast['naive_mae']:.2f} ({-better:.0%})"
-    yield "", f"median of five weeks {forecast['median_mae']:.2f}"
-    yield "took", f"{seconds:.0f} s"
+        yield "week 2", _forecast(found["week 1: forecast"])
+        yield "", f"not trained: {found['week 2: assessed']['not_trained'][0]}"
+        yield "week 3", _forecast(found["week 2: forecast"])
+
+    return _table("Act one: data become forecasts", rows())
+
+
+def _second_act(report: Report) -> Table:
+    found = {step.name: step.evidence for step in report.steps}
+
+    def rows() -> Iterator[tuple[str, str]]:
+        yield "drift", str(found["drift confirmed"]["finding"])
+        for name, seen in found.items():
+            if name.endswith(": trained") and seen.get("champion"):
+                numbers = f"challenger {seen['mae']:.2f}, champion {seen['champion']['mae']:.2f}"
+                yield name.partition(":")[0], f"{seen['verdict']}: {numbers} on the week that was held back"
+        yield "canary", ", ".join(f"{share} % to {name}" for name, share in found["canary"]["traffic"].items())
+        yield "promoted", f"{found['promoted']['deployment']}, {_digest(found['promoted'])}"
+        falls = found["error falls"]
+        change = f"MAE {falls['mae_before']:.2f} becomes {falls['mae']:.2f}"
+        yield "the error", f"{change}: {falls['falls_by']:.1%} less in the week from {falls['week']}"
+
+    return _table("Act two: the day comes six hours later", rows())
+
+
+def _third_act(report: Report) -> Table:
+    seen = report.evidence("rolled back")
+
+    def rows() -> Iterator[tuple[str, str]]:
+        requests = f"{seen['requests_seen']} of {seen['requests']} requests"
+        yield "QA", f"MAE {seen['qa']['mae']:.2f}: passed"
+        yield "rolled back", str(seen["reason"])
+        yield "it saw", f"{requests} ({seen['share_of_requests']:.0%}), at {seen['canary_share']:.0%} of the traffic"
+        yield "production", f"{next(iter(seen['traffic']))}, {seen['champion_digest'][:19]}…, as before"
+
+    return _table("Act three: a bad model", rows())
+
+
+def _digest(release: Mapping[str, Any]) -> str:
+    return f"{release['digest']['production'][:19]}…"
+
+
+def _forecast(seen: Mapping[str, Any]) -> str:
+    versus = f"naive {seen['naive_mae']:.2f}, median of five weeks {seen['median_mae']:.2f}"
+    return f"version {seen['model_version']}: MAE {seen['mae']:.2f}, {versus}"
 
 
 def _reckoning(report: Report) -> Text:
     done, journal = report.effects, report.journal
     names = {"databricks_runs": "Databricks run", "azureml_jobs": "Azure ML job", "releases": "release"}
     effects = ", ".join(f"{done[key]} {name}{'s' * (done[key] != 1)}" for key, name in names.items())
+    step = report.evidence("reckoning")
+    steady = f"{step['failed']} of {step['requests']} requests of the steady client failed"
+    beside = f" (and {step['failed_of_the_bad_deployment']} that the bad deployment saw).\n"
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
     return Text.assemble(
         ("Exactly ", "bold"), (effects, "bold"), ", by the services' own records.\n",
         "Registry, QA and production each had the same digest.  Errors are in l/s; naive repeats last week.\n",
+        (steady, "bold"), beside,
         (f"{journal['deliveries']} deliveries in the journal: {outcomes}.", "bright_black"),
     )  # fmt: skip
 

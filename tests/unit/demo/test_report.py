@@ -56,7 +56,7 @@ def test_the_summary_of_a_failure_names_the_step_and_the_reason(tmp_path: Path) 
     report, console = Report(), quiet()
     with pytest.raises(StepFailed), Progress(report, console).step("publish", "Workload published"):
         raise StepFailed("the workspace said no")
-    summary.show(console, report, 2, tmp_path / "report.json", "demo", kept=False)
+    summary.show(console, report, tmp_path / "report.json", "demo", kept=False)
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
     assert "Workload published: the workspace said no" in said

@@ -1,22 +1,22 @@
-"""What happens on the stage, in order: the set-up, a week from landed data to a forecast, and the reckoning."""
+"""Act one: the set-up, a week from landed data to a model in production, and weeks that train nothing."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
-import json
 import os
-import time
 
 from demand_forecasting import client, landing
-from demo import forecast, noise, records
+from demo import change, forecast, noise, records
 from demo.chain import Chain, Row
 from demo.progress import Progress
 from demo.report import Step, StepFailed
 from demo.stage import Stage
+from demo.traffic import Traffic
 from localcloud import subscriptions
 
-QUIET_WITHIN = 90.0
+SHOWN = "dma_5"
+"""The area that the plots show: its day has the clearest shape."""
 
 
 def set_up(stage: Stage, progress: Progress) -> None:
@@ -49,8 +49,44 @@ def set_up(stage: Stage, progress: Progress) -> None:
         progress.note(step, f"{', '.join(made)} to the app's webhook")
 
 
-def week(stage: Stage, progress: Progress, number: int) -> None:
+def first_week(stage: Stage, progress: Progress, traffic: Traffic) -> None:
     """Land a week, follow its chain to production, and ask production for the week after it."""
+    chain, gold_version = landed(stage, progress, 1)
+    with progress.step("week 1: trained", "  trained by Azure ML") as step:
+        trained(stage, progress, step, chain.wait("train"))
+    with progress.step("week 1: released", "  released to production") as step:
+        released(stage, progress, step, chain.wait("release"))
+    with progress.step("week 1: forecast", "  the next week, forecast") as step:
+        release = progress.report.evidence("week 1: released")
+        ask(stage, progress, step, 1, gold_version, traffic, str(release["deployment"]))
+    traffic.start(stage.cloud)
+
+
+def ordinary_week(stage: Stage, progress: Progress, traffic: Traffic, number: int) -> None:
+    """Land a week that gives nobody a reason to train: production goes on with the model that it has."""
+    chain, gold_version = landed(stage, progress, number)
+    with progress.step(f"week {number}: assessed", "  assessed: no reason to train") as step:
+        found = chain.wait("drift")["result"]
+        refused = [chain.wait("train", nth, ends=("skipped",)) for nth in (1, 2)]
+        because = [str(run["reason"]).removeprefix("guard training: ") for run in refused]
+        assessment(step, found)
+        step.prove(not_trained=because)
+        progress.note(step, "; ".join(because))
+    with progress.step(f"week {number}: forecast", "  the next week, forecast") as step:
+        release = progress.report.evidence("week 1: released")
+        ask(stage, progress, step, number, gold_version, traffic, str(release["deployment"]))
+
+
+def assessment(step: Step, found: Row) -> None:
+    """Prove what the detector has found: its level, each area's distance over its threshold, the served error."""
+    metric = "normalized_wasserstein_distance"
+    distances = {name: round(seen[metric] / seen["threshold"], 4) for name, seen in found["series"].items()}
+    step.prove(level=found["level"], finding=found["finding"], drift_week=found["week"], distances=distances)
+    step.prove(flagged=found["flagged"], served=found.get("served"))
+
+
+def landed(stage: Stage, progress: Progress, number: int) -> tuple[Chain, int]:
+    """Land a week and see it curated; its chain, and the version of gold that it became."""
     chain = Chain(stage, progress, dt.datetime.now(dt.UTC).isoformat())
     start = landing.week_start(number)
     with progress.step(f"week {number}: landed", f"Week {number} lands, {start:%d %b %Y}") as step:
@@ -61,32 +97,7 @@ def week(stage: Stage, progress: Progress, number: int) -> None:
         step.prove(run=curated["run"], databricks_run=curated["result"]["databricks_run"], gold_version=gold_version)
         step.prove(correlation=curated["correlation"])
         progress.note(step, f"Databricks run {curated['result']['databricks_run']} wrote gold version {gold_version}")
-    with progress.step(f"week {number}: trained", "  trained by Azure ML") as step:
-        trained = chain.wait("train")
-        _trained(stage, progress, step, trained)
-    with progress.step(f"week {number}: released", "  released to production") as step:
-        if trained["result"].get("model_version"):
-            _released(stage, progress, step, chain.wait("release"))
-        else:
-            _retained(progress, step, trained, number)
-    with progress.step(f"week {number}: forecast", "  the next week, forecast") as step:
-        _forecast(stage, progress, step, number, gold_version)
-
-
-def reckon(stage: Stage, progress: Progress, weeks: int) -> None:
-    """Count what there was, by the services' own records and by the journal; both must agree."""
-    with progress.step("reckoning", "Everything accounted for") as step:
-        progress.doing("Sluice", "the last deliveries come to rest")
-        _quiet(stage)
-        effects, told = records.effects(stage.cloud), records.told(stage.ask("runs") or [])
-        journal = json.loads(stage.run("console.main", "status", "--json", "--name", stage.name))["deliveries"]
-        progress.report.effects, progress.report.journal = effects, journal
-        acknowledged = records.delivered(stage.cloud)
-        step.prove(control_plane=told, event_grid_acknowledged=acknowledged)
-        released = sum("digest" in progress.report.evidence(f"week {number + 1}: released") for number in range(weeks))
-        _check(effects, told, journal, acknowledged, weeks, released)
-        said = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
-        progress.note(step, f"{journal['deliveries']} deliveries: {said}")
+    return chain, gold_version
 
 
 def _land(stage: Stage, progress: Progress, step: Step, number: int) -> None:
@@ -96,7 +107,7 @@ def _land(stage: Stage, progress: Progress, step: Step, number: int) -> None:
     if number > 1:
         earlier = str(progress.report.evidence(f"week {number - 1}: landed")["event"])
         step.prove(delivered_again=earlier, delivered_again_answered=noise.again(stage, earlier))
-    version = landing.land_week(noise.table(), number)
+    version = landing.land_rows(noise.table(), change.rows(number))
     compaction = landing.compact(noise.table())
     if compaction == version:
         raise StepFailed(f"there was nothing to compact in {noise.table()} after version {version}")
@@ -109,7 +120,8 @@ def _land(stage: Stage, progress: Progress, step: Step, number: int) -> None:
     )
 
 
-def _trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
+def trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
+    """Prove a training: its Azure ML job, and the model that it has registered or why it has not."""
     job = str(run["remote"]["id"])
     registered = [row for row in stage.cloud.records("azure_ml", "model_registered") if row["job"] == job]
     report = run["result"].get("report") or {}
@@ -125,83 +137,42 @@ def _trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
     progress.note(step, f"{model['name']} version {model['version']}: {report.get('reason') or ', '.join(steps)}")
 
 
-def _released(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
+def released(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
+    """Prove a release: one digest in registry, QA and production."""
     result = run["result"]
     group = str(run["run"])[-50:].strip("-")
     digests = records.digests(stage.cloud, result["digest"], f"qa-{group}-", result["deployment"])
-    evidence = ("model_version", "azureml_job", "deployment", "scoring_uri", "qa", "traffic")
+    evidence = ("model_version", "azureml_job", "deployment", "scoring_uri", "qa", "traffic", "gates")
+    evidence += ("gold_version", "golden_uri", "golden_sha256")
     step.prove(run=run["run"], digest=digests, **{name: result.get(name) for name in evidence})
     errors = f"MAE {result['qa']['mae']:.2f}, naive {result['qa']['naive_mae']:.2f}"
     progress.note(step, f"{str(result['digest'])[:19]} passed QA ({errors}), all traffic to {result['deployment']}")
 
 
-def _retained(progress: Progress, step: Step, run: Row, number: int) -> None:
-    """The champion stays: production is what it was the week before."""
-    before = progress.report.evidence(f"week {number - 1}: released")
-    step.prove(run=run["run"], retained=True, **{name: before[name] for name in ("deployment", "model_version")})
-    progress.note(step, f"nothing: version {before['model_version']} stays in production")
+def ask(
+    stage: Stage, progress: Progress, step: Step, number: int, gold_version: int, traffic: Traffic, deployment: str
+) -> None:
+    """Ask production for the week after week `number`, and compare with what will be measured.
 
-
-def _forecast(stage: Stage, progress: Progress, step: Step, number: int, gold_version: int) -> None:
+    Raises StepFailed when another deployment than this one answers.
+    """
     progress.doing("production", "asked for the week that comes next")
     start = landing.week_start(number + 1)
     gold = f"abfss://gold@{os.environ['AZURE_STORAGE_ACCOUNT_NAME']}.dfs.core.windows.net/demand"
     request = client.request(gold, gold_version)
     if request["origin"] != start.isoformat():
         raise StepFailed(f"gold version {gold_version} ends before {request['origin']}, not before {start.isoformat()}")
+    traffic.about(request)
     answer = forecast.ask(stage.cloud, request)
-    released = progress.report.evidence(f"week {number}: released")
-    expected = {"deployment": released["deployment"], "model_version": released["model_version"]}
-    answered = {"deployment": answer.deployment, "model_version": answer.model_version}
-    if answered != expected:
-        raise StepFailed(f"production was to answer as {expected}, it answered as {answered}")
-    measured = client.actual(start)
+    if answer.deployment != deployment:
+        raise StepFailed(f"production was to answer as {deployment}, it answered as {answer.deployment}")
+    measured = change.measured(number + 1, client.actual(start))
     mae = client.mean_absolute_error(answer.predictions, measured)
     naive = client.mean_absolute_error(client.seasonal_naive(request), measured)
     median = client.mean_absolute_error(client.median_of_weeks(request), measured)
-    step.prove(
-        week=start.date(), **answered, scoring_uri=answer.scoring_uri, milliseconds=round(answer.milliseconds, 1)
-    )
+    step.prove(week=start.date(), deployment=answer.deployment, model_version=answer.model_version)
+    step.prove(scoring_uri=answer.scoring_uri, milliseconds=round(answer.milliseconds, 1))
     step.prove(mae=round(mae, 4), naive_mae=round(naive, 4), median_mae=round(median, 4), hours=client.WEEK_HOURS)
+    step.prove(area=SHOWN, forecast=answer.predictions[SHOWN], actual=measured[SHOWN])
     versus = f"MAE {mae:.2f} l/s against {naive:.2f} of seasonal naive"
     progress.note(step, f"version {answer.model_version} answers: {versus} ({1 - mae / naive:.0%} better)")
-
-
-def _quiet(stage: Stage) -> None:
-    """Wait until no run moves, no lane collects and Event Grid has nothing left to deliver."""
-    deadline = time.monotonic() + QUIET_WITHIN
-    pending = stage.home / "event_grid" / "pending"
-    moving = ["nothing was asked yet"]
-    while moving:
-        if time.monotonic() > deadline:
-            raise StepFailed(f"not at rest within {QUIET_WITHIN:.0f} s: {'; '.join(moving)}")
-        time.sleep(0.3)
-        stage.check()
-        runs, lanes = stage.ask("runs"), stage.ask("lanes")
-        if runs is None or lanes is None:
-            continue
-        moving = [f"run {run['run']} is {run['phase']}" for run in runs if run["ended"] is None]
-        moving += [f"lane {lane['route']}/{lane['key']} is collecting" for lane in lanes if lane["collecting"]]
-        moving += [f"Event Grid has {path.name} to deliver" for path in pending.glob("*.json")]
-
-
-def _check(
-    effects: dict[str, int],
-    told: dict[str, int],
-    journal: dict[str, int],
-    acknowledged: int,
-    weeks: int,
-    released: int,
-) -> None:
-    # Each week is curated, and its actuals are joined with what was served.
-    wanted = dict.fromkeys(effects, weeks) | {"databricks_runs": 2 * weeks, "releases": released}
-    if effects != wanted:
-        raise StepFailed(f"the services have carried out {effects}; it should be {wanted}")
-    if told != effects:
-        raise StepFailed(f"the services have carried out {effects}, the control plane says {told}")
-    # Besides Event Grid's, the journal has what was posted to the webhook and the runs' own events.
-    if journal["deliveries"] < acknowledged:
-        raise StepFailed(f"Event Grid had {acknowledged} deliveries acknowledged, the journal has {journal}")
-    if journal["rejected"] < weeks or journal["duplicate"] < 2 * weeks - 1:
-        said = f"{weeks} malformed event(s) and {2 * weeks - 1} repeated one(s) were delivered"
-        raise StepFailed(f"{said}, the journal counts {journal['rejected']} and {journal['duplicate']}")
