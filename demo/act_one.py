@@ -174,5 +174,5 @@ def ask(
     step.prove(scoring_uri=answer.scoring_uri, milliseconds=round(answer.milliseconds, 1))
     step.prove(mae=round(mae, 4), naive_mae=round(naive, 4), median_mae=round(median, 4), hours=client.WEEK_HOURS)
     step.prove(area=SHOWN, forecast=answer.predictions[SHOWN], actual=measured[SHOWN])
-    versus = f"MAE {mae:.2f} l/s against {naive:.2f} of seasonal naive"
-    progress.note(step, f"version {answer.model_version} answers: {versus} ({1 - mae / naive:.0%} better)")
+    versus = f"MAE {mae:.2f} l/s, seasonal naive {naive:.2f}"
+    progress.note(step, f"version {answer.model_version} answers: {versus}")

@@ -34,12 +34,14 @@ class Outcome(enum.StrEnum):
 
 
 _FUTILE = frozenset({Outcome.RETAINED, Outcome.FAILED})
+_FOR_DRIFT = frozenset({"drift", "unmended"})
+"""Rules that let a training through because of drift."""
 _TRAINED = frozenset({Outcome.REGISTERED, Outcome.RETAINED})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """A run that was let through: on which version of the data, when, and what became of it."""
+    """A run that was let through: on which version of the data, when, by which rule, and what became of it."""
 
     run: str
     outcome: Outcome
@@ -47,6 +49,7 @@ class Training:
     ended: dt.datetime | None = None
     version: int | None = None
     rows: int | None = None
+    rule: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Limits:
 
     After `futile` trainings in a row that released nothing a person must look; `budget` trainings at most are started
     `within` a time; `cooldown` passes after one has ended; fewer than `min_new_rows` since the last one are not worth
-    another; `refresh_rows` new ones are reason enough without any drift (None: new data alone never is).
+    another; `refresh_rows` new ones are reason enough without any drift (None: new data alone never is).  Once drift
+    has led to a training that released nothing, each new data are reason enough until one does.
     """
 
     cooldown: dt.timedelta = dt.timedelta(0)
@@ -126,6 +130,7 @@ def trainings(runs: Iterable[Run]) -> list[Training]:
             ended=run.ended_at,
             version=run.request.get(FACTS, {}).get("data_version"),
             rows=run.request.get(FACTS, {}).get("rows"),
+            rule=str(run.request.get(FACTS, {}).get("rule", "")),
         )
         for run in runs
         if run.request is not None and run.phase is not Phase.SKIPPED
@@ -240,6 +245,16 @@ def _new_rows(asked: _Asked) -> Ruling | None:
     return _no(f"{new} new rows since the last training, {least} are needed")
 
 
+def _unmended(asked: _Asked) -> Ruling | None:
+    """Drift that no training has mended: the detector falls quiet when its history has drifted too, the error stays."""
+    if asked.why.kind is not Kind.DATA:
+        return None
+    last = next((training for training in asked.past if training.outcome is not Outcome.CANCELLED), None)
+    if last is None or last.rule not in _FOR_DRIFT or last.outcome not in _FUTILE:
+        return None
+    return Ruling(True, "", f"new data, and drift that is not mended: run {last.run} {last.outcome}")
+
+
 def _refresh(asked: _Asked) -> Ruling | None:
     if asked.why.kind is not Kind.DATA:
         return None
@@ -262,6 +277,7 @@ _RULES: Mapping[str, Callable[[_Asked], Ruling | None]] = {
     "first": _first,
     "cooldown": _cooldown,
     "new rows": _new_rows,
+    "unmended": _unmended,
     "refresh": _refresh,
 }
 """Asked in this order.  An operator may pass all that follows `operator`, but cannot train twice on one version."""

@@ -26,6 +26,8 @@ from rolling import until
 CHANGES: dict[str, Callable[[Floats], Floats]] = {
     "level +20 %": lambda demand: demand * 1.2,
     "the day 3 h later": lambda demand: np.roll(demand, 3, axis=1),
+    "the day 6 h later": lambda demand: np.roll(demand, 6, axis=1),
+    "the day 12 h later": lambda demand: np.roll(demand, 12, axis=1),
 }
 
 

@@ -25,10 +25,12 @@ OPERATOR = Cause(Kind.OPERATOR, "a new feature", 9)
 LIMITS = Limits(cooldown=DAY, min_new_rows=100, refresh_rows=400, futile=3, budget=4, within=28 * DAY)
 
 
-def trained(version: int, outcome: Outcome = Outcome.REGISTERED, days_ago: float = 7, rows: int = 1000) -> Training:
+def trained(
+    version: int, outcome: Outcome = Outcome.REGISTERED, days_ago: float = 7, rows: int = 1000, rule: str = ""
+) -> Training:
     started = NOON - days_ago * DAY
     ended = None if outcome is Outcome.RUNNING else started
-    return Training(f"train-1-{version}", outcome, started, ended, version, rows)
+    return Training(f"train-1-{version}", outcome, started, ended, version, rows, rule)
 
 
 def ruled(why: Cause, *past: Training, rows: int | None = 1200, limits: Limits = LIMITS) -> Ruling:
@@ -97,6 +99,28 @@ def test_new_data_alone_are_a_refresh_only_when_there_are_enough() -> None:
 def test_without_a_refresh_new_data_alone_never_retrain() -> None:
     found = ruled(DATA, trained(8), rows=9999, limits=dataclasses.replace(LIMITS, refresh_rows=None))
     assert (found.proceed, found.reason) == (False, "new data alone are no reason to retrain: drift would be")
+
+
+@pytest.mark.parametrize("rule_", ["drift", "unmended"])
+@pytest.mark.parametrize("outcome", [Outcome.RETAINED, Outcome.FAILED])
+def test_drift_that_a_training_has_not_mended_makes_the_next_data_reason_enough(outcome: Outcome, rule_: str) -> None:
+    found = ruled(DATA, trained(8, outcome, rule=rule_), trained(7))
+    assert (found.proceed, found.rule) == (True, "unmended")
+    assert found.reason == f"new data, and drift that is not mended: run train-1-8 {outcome}"
+
+
+def test_drift_that_a_released_model_has_mended_is_over() -> None:
+    assert ruled(DATA, trained(8, rule="unmended"), trained(7, Outcome.RETAINED, rule="drift")).rule == "refresh"
+
+
+def test_a_refresh_that_released_nothing_leaves_nothing_to_mend() -> None:
+    assert ruled(DATA, trained(8, Outcome.RETAINED, rule="refresh")).rule == "refresh"
+
+
+def test_drift_that_is_not_mended_is_given_up_like_any_other() -> None:
+    past = [trained(version, Outcome.RETAINED, rule="unmended") for version in (8, 7, 6)]
+    found = ruled(DATA, *past)
+    assert (found.rule, found.escalate) == ("futile", True)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
@@ -199,7 +223,7 @@ def test_a_version_that_is_no_version_is_looked_up_instead(version: Any) -> None
 
 def run(generation: int, *, asked: bool = True) -> runs.Run:
     opened = runs.opened("train", "demand", generation, "quiet", NOON + generation * DAY)
-    request = {governor.FACTS: {"data_version": generation, "rows": 1000 + generation}}
+    request = {governor.FACTS: {"data_version": generation, "rows": 1000 + generation, "rule": "drift"}}
     return runs.prepared(opened, {"count": 1}, request, "chain", opened.created_at) if asked else opened
 
 
@@ -229,4 +253,4 @@ def test_the_runs_of_a_lane_are_its_trainings_but_for_those_that_were_skipped() 
         (2, Outcome.CANCELLED),
         (1, Outcome.REGISTERED),
     ]
-    assert (found[-1].rows, found[-1].ended) == (1001, NOON + 2 * DAY)
+    assert (found[-1].rows, found[-1].ended, found[-1].rule) == (1001, NOON + 2 * DAY, "drift")

@@ -128,8 +128,12 @@ class TestChampion:
         report = evaluate.report(evaluate.judge(Model(0.0).predict, small_gold()))
         assert (report["verdict"], report["champion"]) == ("registered", None)
 
-    def test_better_than_the_champion_and_worse_than_seasonal_naive_is_rejected(self, tmp_path: Path) -> None:
-        assert judged(tmp_path, champion=9.0, challenger=5.0)["verdict"] == "rejected"
+    def test_better_than_the_champion_and_worse_than_seasonal_naive_leaves_the_champion_in_place(
+        self, tmp_path: Path
+    ) -> None:
+        report = judged(tmp_path, champion=9.0, challenger=5.0)
+        assert (report["verdict"], report["passed"]) == ("retained", False)
+        assert "does not beat seasonal naive" in report["reason"]
 
     def test_series_that_the_champion_does_not_know_are_left_out_of_the_comparison(self, tmp_path: Path) -> None:
         report = judged(tmp_path, champion=0.2, challenger=0.0, series=("dma_2",))

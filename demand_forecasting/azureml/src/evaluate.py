@@ -1,7 +1,8 @@
 """Evaluate the model on the week that training never saw: beside seasonal naive, and beside the champion.
 
-The step fails when seasonal naive is not beaten.  Where there is a champion, the model is registered only when it is
-better beyond noise on that same week; else the champion is retained, which is an outcome and no failure.
+A first model that does not beat seasonal naive fails the step.  Where there is a champion, the model is registered only
+when it beats seasonal naive and is better than the champion beyond noise on that same week; else the champion is
+retained, which is an outcome and no failure.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def verdict(figures: dict[str, Any], found: Comparison | None) -> tuple[str, str
     """What becomes of the model, and why."""
     beaten = f"MAE {figures['mae']:.3f}, seasonal naive {figures['naive_mae']:.3f}"
     if not figures["passed"]:
-        return REJECTED, f"the model does not beat seasonal naive: {beaten}"
+        return RETAINED if found else REJECTED, f"the model does not beat seasonal naive: {beaten}"
     if found is None:
         return REGISTERED, f"there is no champion to beat: {beaten}"
     if found.better:
