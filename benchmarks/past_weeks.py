@@ -58,10 +58,12 @@ def forecasts(
     return [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
 
 
-def changed(*, since: dt.date, weeks: int, origin_every_days: int, iterations: int) -> list[dict[str, Any]]:
+def changed(
+    changes: Sequence[str], *, since: dt.date, weeks: int, origin_every_days: int, iterations: int
+) -> list[dict[str, Any]]:
     """Champion and challenger since a change, as `demand_forecasting/backtest/changed.py` writes them."""
     program = WORKLOAD / "backtest" / "changed.py"
-    options = [f"--since={since}", f"--weeks={weeks}"]
+    options = [f"--since={since}", f"--weeks={weeks}", *(f"--change={name}" for name in changes)]
     options += [f"--origin-every-days={origin_every_days}", f"--iterations={iterations}"]
     python = interpreter(WORKLOAD / "azureml" / "environment" / "conda.yml")
     said = _run(python, program, f"--gold={gold()}", *options)

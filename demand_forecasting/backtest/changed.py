@@ -2,7 +2,8 @@
 
 Runs in the training environment with `azureml/src` importable.  The champion was trained before the change; for each
 week since, a challenger is trained by the train step's own code on all before that week, and both forecast it, as
-`evaluate` has them do.  The week after is what would then be served.
+`evaluate` has them do; released is what beats seasonal naive, and the champion beyond noise.  The week after is what
+would then be served.
 """
 
 from __future__ import annotations
@@ -12,22 +13,38 @@ import dataclasses
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gold as gold_table
 import numpy as np
 import train
 from comparison import compare
-from features import WEEK, Floats, Predict, week_ahead
+from features import WEEK, Floats, Predict, seasonal_naive, week_ahead
 from gold import Gold
 from rolling import until
 
+SIX_AREAS = (1, 2, 3, 4, 6, 7)
+"""dma_2, dma_3, dma_4, dma_5, dma_7 and dma_8."""
+
+
+def later(hours: int, areas: Sequence[int] | slice = slice(None)) -> Callable[[Floats], Floats]:
+    """The same demand, so many hours later, in some areas."""
+
+    def change(demand: Floats) -> Floats:
+        changed = demand.copy()
+        changed[areas] = np.roll(demand[areas], hours, axis=1)
+        return changed
+
+    return change
+
+
 CHANGES: dict[str, Callable[[Floats], Floats]] = {
     "level +20 %": lambda demand: demand * 1.2,
-    "the day 3 h later": lambda demand: np.roll(demand, 3, axis=1),
-    "the day 6 h later": lambda demand: np.roll(demand, 6, axis=1),
-    "the day 12 h later": lambda demand: np.roll(demand, 12, axis=1),
+    "the day 3 h later": later(3),
+    "the day 6 h later": later(6),
+    "the day 12 h later": later(12),
+    "the day 6 h later, six areas": later(6, list(SIX_AREAS)),
 }
 
 
@@ -45,10 +62,12 @@ def weeks(
         challenger = _trained(until(changed, origin + WEEK), settings)
         ours, theirs = (_forecast(model, changed, origin) for model in (challenger, champion))
         found = compare(ours, theirs, _actual(changed, origin))
-        following = (np.abs(_forecast(model, changed, origin + WEEK) - _actual(changed, origin + WEEK))
-                     for model in (challenger, champion))  # fmt: skip
-        served = [float(np.nanmean(errors)) for errors in following]
-        yield {"change": change, "week": number, "better": found.better, "served": served, **dataclasses.asdict(found)}
+        naive = _error(seasonal_naive(changed.history(origin)), changed, origin)
+        following = (_forecast(model, changed, origin + WEEK) for model in (challenger, champion))
+        served = [_error(forecast, changed, origin + WEEK) for forecast in following]
+        released = found.better and found.challenger < naive
+        row = {"since": since.date().isoformat(), "change": change, "week": number, "released": released}
+        yield {**row, "naive": naive, "served": served, **dataclasses.asdict(found)}
 
 
 def _trained(gold: Gold, settings: train.Settings) -> Predict:
@@ -59,6 +78,10 @@ def _trained(gold: Gold, settings: train.Settings) -> Predict:
 def _forecast(predict: Predict, gold: Gold, origin: int) -> Floats:
     numbers = np.arange(len(gold.series), dtype=float)
     return week_ahead(predict, gold.history(origin), gold.weather_around(origin), gold.time(origin), numbers)
+
+
+def _error(forecast: Floats, gold: Gold, origin: int) -> float:
+    return float(np.nanmean(np.abs(forecast - _actual(gold, origin))))
 
 
 def _actual(gold: Gold, origin: int) -> Floats:
@@ -72,12 +95,13 @@ def main() -> None:
     parser.add_argument("--gold", required=True)
     parser.add_argument("--since", required=True, help="first day of the change")
     parser.add_argument("--weeks", type=int, required=True)
+    parser.add_argument("--change", action="append", required=True, choices=CHANGES)
     parser.add_argument("--origin-every-days", type=int, required=True)
     parser.add_argument("--iterations", type=int, required=True)
     args = parser.parse_args()
     gold, _ = gold_table.read(args.gold, gold_table.NEWEST)
     settings = train.Settings(args.origin_every_days, args.iterations)
-    for change in CHANGES:
+    for change in args.change:
         for row in weeks(gold, dt.datetime.fromisoformat(args.since), change, args.weeks, settings):
             sys.stdout.write(json.dumps(row) + "\n")
             sys.stdout.flush()
