@@ -51,7 +51,7 @@ def _play(stage: Stage, progress: Progress, *, whole: bool) -> int:
                 act_three.play(stage, progress, traffic)
             reckoning.reckon(stage, progress, weeks, traffic)
             if whole:
-                plots.draw(stage, report)
+                plots.draw(stage, report, traffic)
         report.finished = True
     except StepFailed as failure:
         report.error = str(failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,156 +11,144 @@ from deltalake import DeltaTable, QueryBuilder
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from demand_forecasting.landing import storage_options
-from demo import records
+from demand_forecasting import landing
+from demo import change, plot_releases
+from demo.plot_style import BLUE, GREEN, GREY, LIGHT, RED, STYLE, figure, note
 from demo.report import Report
 from demo.stage import Stage
+from demo.traffic import Traffic
 
 Row = Mapping[str, Any]
-BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#888888"
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SHOWN_WEEKS = 3
 
 
-def draw(stage: Stage, report: Report) -> list[str]:
+def draw(stage: Stage, report: Report, traffic: Traffic) -> list[str]:
     """Draw all that there is something to show of; the names of the files."""
-    mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110, "font.size": 9})
-    drawn = {
-        "forecast.png": _forecast(report),
-        "errors.png": _errors([*_served(), *_coming(report)]),
-        "drift.png": _drift(report),
-        "canary.png": _canary(stage, report),
-    }
-    for name, figure in drawn.items():
-        figure.savefig(stage.home / name)
+    with mpl.rc_context(STYLE):
+        drawn = {
+            "forecast.png": _forecast(report),
+            "errors.png": _errors(report, _served()),
+            "drift.png": _drift(report),
+            "canary.png": plot_releases.draw(stage, report, traffic),
+        }
+        for name, one in drawn.items():
+            one.savefig(stage.home / name)
     return list(drawn)
 
 
-def _figure(rows: int, title: str) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(9, 1.5 + 2.3 * rows), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    return figure, list(figure.subplots(rows, 1, squeeze=False)[:, 0])
-
-
 def _forecast(report: Report) -> Figure:
-    """Forecast against actual, for each week that production was asked for."""
-    steps = [step.evidence for step in report.steps if "forecast" in step.evidence]
+    """Forecast against actual: the last week before the change, the first with it, and the newest."""
     by_week: dict[str, list[Row]] = {}
-    for seen in steps:
+    for seen in _asked(report):
         by_week.setdefault(str(seen["week"]), []).append(seen)
-    figure, axes = _figure(len(by_week), f"Forecast against actual, area {steps[0]['area']}")
-    for axis, (week, asked) in zip(axes, by_week.items(), strict=True):
-        axis.plot(_numbers(asked[0]["actual"]), color="black", linewidth=1, label="actual")
+    began = f"{landing.week_start(change.FIRST_WEEK):%Y-%m-%d}"
+    before = [week for week in by_week if week < began]
+    weeks = [*before[-1:], *(week for week in by_week if week == began), list(by_week)[-1]]
+    area = next(iter(by_week.values()))[0]["area"]
+    drawing, axes = figure(f"Forecast against actual, area {area}", rows=len(weeks), height=2.0)
+    said = ("before the change", "the day has come 6 h later", "the newest week, by both models")
+    for axis, week, words in zip(axes, weeks, said, strict=False):
+        asked = by_week[week]
+        axis.plot(_numbers(asked[0]["actual"]), color="black", linewidth=1.1, label="measured", zorder=2)
         for seen, colour in zip(asked, (BLUE, GREEN), strict=False):
-            label = f"version {seen['model_version']}, MAE of all areas {seen['mae']:.2f}"
-            axis.plot(seen["forecast"], color=colour, linewidth=1.2, label=label)
-        axis.set_title(f"week from {week}", loc="left")
-        axis.set_xticks(range(0, 169, 24))
-        axis.set_ylabel("l/s")
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3, frameon=False)
-    axes[-1].set_xlabel("hour of the week")
-    return figure
+            label = f"version {seen['model_version']} (MAE of all areas {seen['mae']:.2f} l/s)"
+            axis.plot(seen["forecast"], color=colour, linewidth=1.5, label=label, zorder=3)
+        axis.set_title(f"week from {week}: {words}", loc="left")
+        axis.set_xticks(range(0, 169, 24), labels=[])
+        axis.set_xticks(range(12, 168, 24), labels=DAYS, minor=True)
+        axis.tick_params(axis="x", which="minor", length=0)
+        axis.set(ylabel="l/s", xlim=(0, 167), ylim=(0, None))
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=3)
+    return drawing
 
 
-def _errors(rows: Sequence[Row]) -> Figure:
+def _errors(report: Report, served: Sequence[Row]) -> Figure:
     """The error per model version and week: of what was served, and of what was forecast for the week to come."""
-    figure, (axis,) = _figure(1, "Error of what was served, per model version; the last week as it will be measured")
-    colours = dict(zip(sorted({row["model_version"] for row in rows}), (BLUE, GREEN, ORANGE, RED), strict=False))
-    for version, colour in colours.items():
-        own = [row for row in rows if row["model_version"] == version]
-        axis.plot(
-            [row["week"] for row in own], [row["mae"] for row in own], "o-", color=colour, label=f"version {version}"
-        )
-    axis.set_ylabel("mean absolute error, l/s")
-    axis.set_xlabel("week from")
-    axis.set_ylim(bottom=0)
-    axis.legend(frameon=False)
-    return figure
+    drawing, (axis,) = figure("Error of what was served, by model version", rows=1, height=3.6)
+    asked = _asked(report)
+    last = str(asked[-1]["week"])
+    coming = [seen for seen in asked if str(seen["week"]) == last]
+    naive = {str(seen["week"]): seen["naive_mae"] for seen in asked}
+    weeks = sorted({*naive, *(row["week"] for row in served)})
+    place = {week: index for index, week in enumerate(weeks)}
+    axis.plot([place[week] for week in naive], list(naive.values()), ":", color=GREY, label="seasonal naive")
+    for version, colour in zip(sorted({str(seen["model_version"]) for seen in asked}), (BLUE, GREEN), strict=False):
+        own = [(place[row["week"]], row["mae"]) for row in served if row["model_version"] == version]
+        ahead = [(place[last], seen["mae"]) for seen in coming if str(seen["model_version"]) == version]
+        points = [*own, *ahead]
+        axis.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=f"version {version}", zorder=3)
+        axis.plot(*zip(*points, strict=True), "o", color=colour, markersize=7, zorder=4)
+        axis.plot(*zip(*ahead, strict=True), "o", color="white", markersize=4, zorder=5)
+        for at, mae in points:
+            note(axis, f"{mae:.2f}", (at, mae), above=colour == BLUE)
+    began = place[f"{landing.week_start(change.FIRST_WEEK):%Y-%m-%d}"]
+    axis.axvspan(began - 0.5, len(weeks) - 0.5, color=LIGHT, zorder=0)
+    axis.text(
+        began - 0.45, 0.06, f"the day comes {change.HOURS_LATER} h later in {len(change.AREAS)} areas", color=GREY
+    )
+    axis.set_xticks(range(len(weeks)), [*weeks[:-1], f"{weeks[-1]}\n(○ has not landed)"])
+    top = 1.18 * max(*naive.values(), *(row["mae"] for row in served))
+    axis.set(ylabel="mean absolute error, l/s", xlim=(-0.5, len(weeks) - 0.5), ylim=(0, top))
+    axis.legend(loc="upper left", ncols=3)
+    return drawing
 
 
 def _drift(report: Report) -> Figure:
-    """The largest distance of an area in units of its own threshold, and the served error, week by week."""
+    """The distance of each area in units of its own threshold, and the served error of the worst, week by week."""
     found = [step.evidence for step in report.steps if "distances" in step.evidence]
-    figure, (above, below) = _figure(2, "Drift: distance of each area over its own threshold, and the served error")
-    weeks = [str(seen["drift_week"]) for seen in found]
-    for place, seen in enumerate(found):
-        ratios = list(seen["distances"].values())
-        colours = [RED if ratio > 1 else BLUE for ratio in ratios]
-        above.scatter([place] * len(ratios), ratios, c=colours, s=18, zorder=3)
-        above.annotate(str(seen["level"]), (place, max(ratios)), xytext=(6, 4), textcoords="offset points")
-    above.axhline(1, color=GREY, linestyle="--")
-    above.set_ylabel("distance / threshold")
-    for place, seen in enumerate(found):
-        served = seen.get("served") or {}
-        if served:
-            below.bar(
-                place - 0.17, served["usual"], 0.3, color=GREY, label="usual" if place + 1 == len(found) else None
-            )
-            below.bar(
-                place + 0.17, served["error"], 0.3, color=RED, label="served" if place + 1 == len(found) else None
-            )
-            below.hlines(1.2 * served["usual"], place - 0.4, place + 0.4, color="black", linestyles="--")
-    below.set_ylabel("error / mean demand")
+    drawing, (above, below) = figure("Drift, week by week", rows=2, height=2.7)
+    for at, seen in enumerate(found):
+        _distances(above, at, seen)
+        if seen.get("served"):
+            _served_error(below, at, seen["served"])
+    above.axhline(1, color="black", linestyle="--", linewidth=1)
+    above.text(-0.45, 1.04, "threshold", va="bottom", fontsize=8)
+    above.set_title("distance of each area from its history, over its own threshold", loc="left")
+    above.set(ylabel="times the threshold", ylim=(0, None))
+    below.set_title("error of what was served in the area that stands out, over its mean demand", loc="left")
+    below.set(ylabel="%", ylim=(0, None))
+    below.plot([], [], "s", color=GREY, label="usual")
+    below.plot([], [], "s", color=RED, label="this week")
+    below.plot([], [], "--", color="black", linewidth=1, label="confirms above")
+    below.legend(loc="upper left", ncols=3)
     for axis in (above, below):
-        axis.set_xticks(range(len(weeks)), weeks)
-        axis.set_xlim(-0.6, len(weeks) - 0.3)
-    if below.get_legend_handles_labels()[0]:
-        below.legend(frameon=False)
-    return figure
+        axis.set_xticks(range(len(found)), [f"week {seen['drift_week']}" for seen in found])
+        axis.set_xlim(-0.5, len(found) - 0.5)
+    return drawing
 
 
-def _canary(stage: Stage, report: Report) -> Figure:
-    """The shares of production over time, and what the gates measured of each challenger."""
-    figure, (above, below) = _figure(2, "Canary: traffic by deployment, and the gate's measurements")
-    maps = records.traffic(stage.cloud, "")
-    begin = dt.datetime.fromisoformat(maps[0]["at"])
-    seconds = [(dt.datetime.fromisoformat(row["at"]) - begin).total_seconds() for row in maps]
-    names = sorted({name for row in maps for name, share in row["traffic"].items() if share})
-    for name, colour in zip(names, (BLUE, GREEN, RED, ORANGE), strict=False):
-        shares = [int(row["traffic"].get(name, 0)) for row in maps]
-        above.step([*seconds, seconds[-1] + 20], [*shares, shares[-1]], where="post", color=colour, label=name)
-    above.set_ylabel("% of the requests")
-    above.set_xlabel("seconds since the first release")
-    above.legend(frameon=False)
-    rows = list(_measurements(report))
-    for place, (_, check) in enumerate(rows):
-        limit = check["fail_above"]
-        over = check["value"] / limit if limit else (2.0 if check["value"] else 0.0)
-        below.barh(place, min(over, 3.0), color=RED if check["outcome"] == "failure" else GREEN)
-        below.annotate(f" {check['value']:.3g}, fails above {limit:g}", (min(over, 3.0), place), va="center")
-    below.axvline(1, color="black", linestyle="--")
-    below.set_yticks(range(len(rows)), [label for label, _ in rows])
-    below.set_xlim(0, 4)
-    below.set_xlabel("measured / limit of failure")
-    return figure
+def _distances(axis: Axes, at: int, seen: Row) -> None:
+    ratios = sorted(seen["distances"].values())
+    spread = [at + 0.024 * (index - len(ratios) / 2) for index in range(len(ratios))]
+    axis.scatter(spread, ratios, c=[RED if ratio > 1 else BLUE for ratio in ratios], s=24, zorder=3)
+    note(axis, str(seen["level"]), (at + 0.1, ratios[-1]), weight="bold" if seen["level"] == "retrain" else "normal")
 
 
-def _measurements(report: Report) -> list[tuple[str, Row]]:
-    found = []
-    for name in ("promoted", "rolled back"):
-        for gate in report.evidence(name).get("gates") or ():
-            checks = [check for check in gate["checks"] if check["value"] is not None and not check["dry_run"]]
-            found += [(f"{name}: {gate['step']}, {check['metric']}", check) for check in checks]
-    return found
+def _served_error(axis: Axes, at: int, served: Row) -> None:
+    for shift, name, colour in ((-0.13, "usual", GREY), (0.13, "error", RED)):
+        axis.bar(at + shift, 100 * served[name], 0.24, color=colour)
+        note(axis, f"{served[name]:.1%}", (at + shift, 100 * served[name]))
+    axis.hlines(120 * served["usual"], at - 0.3, at + 0.3, color="black", linestyles="--", linewidth=1)
+
+
+def _asked(report: Report) -> list[Row]:
+    return [step.evidence for step in report.steps if "forecast" in step.evidence]
 
 
 def _served() -> list[Row]:
+    """The mean over the areas of the error of what was served, by week and model version: `gold/demand_errors`."""
     account = os.environ["AZURE_STORAGE_ACCOUNT_NAME"]
-    table = DeltaTable(f"abfss://gold@{account}.dfs.core.windows.net/demand_errors", storage_options=storage_options())
-    query = """select cast(origin as date) as week, model_version, sum(absolute_error) / sum(hours) as mae
+    at = f"abfss://gold@{account}.dfs.core.windows.net/demand_errors"
+    table = DeltaTable(at, storage_options=landing.storage_options())
+    query = """select cast(origin as date) as week, model_version, avg(mae) as mae
         from errors group by 1, 2 order by 1, 2"""
     found = QueryBuilder().register("errors", table).execute(query).read_all()
-    weeks, versions, errors = (found.column(index).to_pylist() for index in range(3))
+    columns = [found.column(index).to_pylist() for index in range(3)]
     return [
-        {"week": str(week), "model_version": version, "mae": mae}
-        for week, version, mae in zip(weeks, versions, errors, strict=True)
+        {"week": str(week), "model_version": str(version), "mae": mae}
+        for week, version, mae in zip(*columns, strict=True)
     ]
-
-
-def _coming(report: Report) -> list[Row]:
-    """The error of each version that was asked for the last week, which has not landed."""
-    asked = [step.evidence for step in report.steps if "forecast" in step.evidence]
-    last = str(asked[-1]["week"])
-    found = [seen for seen in asked if str(seen["week"]) == last]
-    return [{"week": last, "model_version": str(seen["model_version"]), "mae": seen["mae"]} for seen in found]
 
 
 def _numbers(hours: Sequence[float | None]) -> list[float]:

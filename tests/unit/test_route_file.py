@@ -72,7 +72,7 @@ def fault(**changes: Any) -> str:
 
 def test_the_shipped_routes_load() -> None:
     assert [route.name for route in shipped().routes] == [
-        "curate", "served", "drift", "model-monitor", "dataset-monitor", "train", "registered", "release",
+        "curate", "served", "drift", "model-monitor", "dataset-monitor", "train", "registered", "packaged", "release",
     ]  # fmt: skip
 
 
@@ -96,11 +96,11 @@ def test_the_shipped_routes_settle_and_retry_as_the_file_says() -> None:
         ("directory_created", []),
         ("directory_renamed", []),
         ("directory_deleted", []),
-        ("image_pushed", [("release", "demand-forecast")]),
+        ("image_pushed", [("packaged", "demand-forecast:12"), ("release", "demand-forecast")]),
         ("image_deleted", []),
         ("chart_pushed", []),
         ("chart_deleted", []),
-        ("model_registered", [("registered", "demand-forecast:12")]),
+        ("model_registered", [("registered", "demand-forecast:12"), ("packaged", "demand-forecast:12")]),
         ("model_deployed", []),
         ("run_completed", []),
         ("dataset_drift_detected", [("dataset-monitor", "demand")]),
@@ -145,8 +145,7 @@ def test_a_status_that_tells_of_a_breach_of_a_model_monitor_reacts() -> None:
 def test_real_spellings_react_like_documented_ones(sample: str, lane: tuple[str, str]) -> None:
     (event,) = parse((EVENTS / f"{sample}.json").read_bytes())
     assert isinstance(event, Event)
-    (only,) = match(event, shipped()).matches
-    assert (only.lane.route, only.lane.key) == lane
+    assert lane in [(found.lane.route, found.lane.key) for found in match(event, shipped()).matches]
 
 
 # -- a route in order ----------------------------------------------------------------------------------------------
