@@ -15,8 +15,8 @@ from demo.stage import Stage
 from demo.traffic import Traffic
 from localcloud import subscriptions
 
-SHOWN = "dma_5"
-"""The area that the plots show: its day has the clearest shape."""
+SHOWN = "dma_7"
+"""The area that the plots show: one that changes, with a clear shape of the day."""
 
 
 def set_up(stage: Stage, progress: Progress) -> None:
@@ -134,6 +134,7 @@ def trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
         run=run["run"], azureml_job=job, model=model["name"], model_version=str(model["version"]), pipeline=steps
     )
     step.prove(verdict=report.get("verdict"), mae=report.get("mae"), champion=report.get("champion"))
+    step.prove(reason=report.get("reason"))
     progress.note(step, f"{model['name']} version {model['version']}: {report.get('reason') or ', '.join(steps)}")
 
 

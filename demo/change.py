@@ -12,7 +12,7 @@ from demand_forecasting.client import Week
 
 FIRST_WEEK = 4
 HOURS_LATER = 6
-AREAS = ("dma_2", "dma_3", "dma_4", "dma_5", "dma_7", "dma_8")
+AREAS = ("dma_2", "dma_3", "dma_4", "dma_6", "dma_7", "dma_10")
 
 
 def rows(number: int) -> list[data.Row]:

@@ -28,17 +28,15 @@ def draw(stage: Stage, report: Report, traffic: Traffic) -> Figure:
     maps = records.traffic(stage.cloud, "")
     champion = str(report.evidence("week 1: released")["deployment"])
     better, bad = (str(report.evidence(name)["deployment"]) for name in ("promoted", "rolled back"))
-    _column(axes[0::2], "version 2 is promoted", maps, traffic.asked, {champion: BLUE, better: GREEN}, better)
-    _column(axes[1::2], "the bad model is rolled back", maps, traffic.asked, {better: GREEN, bad: ORANGE}, bad)
+    _column(axes[0::2], "version 2 is promoted", maps, traffic.asked, {champion: BLUE, better: GREEN})
+    _column(axes[1::2], "the bad model is rolled back", maps, traffic.asked, {better: GREEN, bad: ORANGE})
     for axis, name in zip(axes[4:], ("promoted", "rolled back"), strict=True):
         _gate(axis, report.evidence(name).get("gates") or ())
     return drawing
 
 
-def _column(
-    axes: Sequence[Axes], title: str, maps: list[Row], asked: list[Asked], colours: dict[str, str], challenger: str
-) -> None:
-    own = [row for row in maps if challenger in row["traffic"]]
+def _column(axes: Sequence[Axes], title: str, maps: list[Row], asked: list[Asked], colours: dict[str, str]) -> None:
+    own = [row for row in maps if set(colours) <= set(row["traffic"])]
     begin = _time(own[0]["at"])
 
     def seconds(at: str) -> float:
@@ -59,7 +57,7 @@ def _shares(
     shares = [[int(row["traffic"].get(name, 0)) for row in [*maps, maps[-1]]] for name in colours]
     axis.stackplot(at, *shares, step="post", labels=list(colours), colors=list(colours.values()), alpha=0.85)
     axis.set(ylabel="% of the traffic", ylim=(0, 100))
-    axis.legend(loc="lower left", bbox_to_anchor=(-0.02, -0.42), ncols=2)
+    axis.legend(loc="lower right", frameon=True, framealpha=0.9)
     axis.tick_params(labelbottom=False)
 
 
@@ -76,7 +74,7 @@ def _requests(axis: Axes, asked: list[Asked], seconds: Callable[[str], float], c
             label=name if name == "failed" else None, hatch="////" if name == "failed" else None, edgecolor="white",
         )  # fmt: skip
         floor += counts
-    axis.set(ylabel="requests a second", xlabel="seconds since the first traffic map of the release")
+    axis.set(ylabel="requests a second", xlabel="seconds since the canary began", ylim=(0, 5.5))
     if failed:
         axis.legend(loc="upper right")
 

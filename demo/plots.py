@@ -20,7 +20,6 @@ from demo.traffic import Traffic
 
 Row = Mapping[str, Any]
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-SHOWN_WEEKS = 3
 
 
 def draw(stage: Stage, report: Report, traffic: Traffic) -> list[str]:
@@ -46,13 +45,13 @@ def _forecast(report: Report) -> Figure:
     before = [week for week in by_week if week < began]
     weeks = [*before[-1:], *(week for week in by_week if week == began), list(by_week)[-1]]
     area = next(iter(by_week.values()))[0]["area"]
-    drawing, axes = figure(f"Forecast against actual, area {area}", rows=len(weeks), height=2.0)
-    said = ("before the change", "the day has come 6 h later", "the newest week, by both models")
+    drawing, axes = figure(f"Forecast against actual, area {area} (MAE of all areas, l/s)", rows=len(weeks), height=2.0)
+    said = ("before the change", "the day has come 6 h later", "both models")
     for axis, week, words in zip(axes, weeks, said, strict=False):
         asked = by_week[week]
         axis.plot(_numbers(asked[0]["actual"]), color="black", linewidth=1.1, label="measured", zorder=2)
         for seen, colour in zip(asked, (BLUE, GREEN), strict=False):
-            label = f"version {seen['model_version']} (MAE of all areas {seen['mae']:.2f} l/s)"
+            label = f"version {seen['model_version']}, MAE {seen['mae']:.2f}"
             axis.plot(seen["forecast"], color=colour, linewidth=1.5, label=label, zorder=3)
         axis.set_title(f"week from {week}: {words}", loc="left")
         axis.set_xticks(range(0, 169, 24), labels=[])

@@ -25,7 +25,7 @@ from gold import Gold
 from rolling import until
 
 SIX_AREAS = (1, 2, 3, 4, 6, 7)
-"""dma_2, dma_3, dma_4, dma_5, dma_7 and dma_8."""
+"""dma_10, dma_2, dma_3, dma_4, dma_6 and dma_7: gold has its series in the order of their names."""
 
 
 def later(hours: int, areas: Sequence[int] | slice = slice(None)) -> Callable[[Floats], Floats]:
