@@ -135,7 +135,8 @@ def trained(stage: Stage, progress: Progress, step: Step, run: Row) -> None:
     )
     step.prove(verdict=report.get("verdict"), mae=report.get("mae"), champion=report.get("champion"))
     step.prove(reason=report.get("reason"))
-    progress.note(step, f"{model['name']} version {model['version']}: {report.get('reason') or ', '.join(steps)}")
+    what = f"version {model['version']} {report.get('verdict') or 'registered'}"
+    progress.note(step, f"{what}: {report.get('reason') or ', '.join(steps)}")
 
 
 def released(stage: Stage, progress: Progress, step: Step, run: Row) -> None:

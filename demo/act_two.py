@@ -43,19 +43,25 @@ def _changed_week(stage: Stage, progress: Progress, traffic: Traffic, number: in
         run = chain.wait("train", 2 if first else 1)
         act_one.trained(stage, progress, step, run)
         step.prove(because=run["result"]["guard"]["rule"])
+    better = bool(run["result"].get("model_version"))
+    if better:
+        _promoted(stage, progress, traffic, chain, number, gold_version)
     if not first:
-        with progress.step(f"week {number}: assessed", "  drift assessed") as step:
+        with progress.step(f"week {number}: assessed", "  drift assessed meanwhile") as step:
             found = chain.wait("drift")["result"]
             act_one.assessment(step, found)
             progress.note(step, f"{found['level']}: {found['finding']}")
-    if not run["result"].get("model_version"):
-        return False
+    return better
+
+
+def _promoted(stage: Stage, progress: Progress, traffic: Traffic, chain: Chain, number: int, gold_version: int) -> None:
+    """Follow the better model into production, and ask it what the old one was asked."""
+    champion = str(progress.report.evidence("week 1: released")["deployment"])
     _canary(stage, progress, chain, champion)
     with progress.step("promoted", "  promoted to production") as step:
         act_one.released(stage, progress, step, chain.wait("release"))
     with progress.step("error falls", "  the same week, forecast again") as step:
         _falls(stage, progress, step, traffic, number, gold_version)
-    return True
 
 
 def _confirmed(progress: Progress, step: Step, found: Row) -> None:
