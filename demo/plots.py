@@ -69,11 +69,15 @@ def _errors(report: Report, served: Sequence[Row]) -> Figure:
     last = str(asked[-1]["week"])
     coming = [seen for seen in asked if str(seen["week"]) == last]
     naive = {str(seen["week"]): seen["naive_mae"] for seen in asked}
-    weeks = sorted({*naive, *(row["week"] for row in served)})
+    weeks = sorted(naive)
     place = {week: index for index, week in enumerate(weeks)}
     axis.plot([place[week] for week in naive], list(naive.values()), ":", color=GREY, label="seasonal naive")
     for version, colour in zip(sorted({str(seen["model_version"]) for seen in asked}), (BLUE, GREEN), strict=False):
-        own = [(place[row["week"]], row["mae"]) for row in served if row["model_version"] == version]
+        own = [
+            (place[row["week"]], row["mae"])
+            for row in served
+            if row["model_version"] == version and row["week"] in place
+        ]
         ahead = [(place[last], seen["mae"]) for seen in coming if str(seen["model_version"]) == version]
         points = [*own, *ahead]
         axis.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=f"version {version}", zorder=3)
@@ -104,9 +108,9 @@ def _drift(report: Report) -> Figure:
     above.axhline(1, color="black", linestyle="--", linewidth=1)
     above.text(-0.45, 1.04, "threshold", va="bottom", fontsize=8)
     above.set_title("distance of each area from its history, over its own threshold", loc="left")
-    above.set(ylabel="times the threshold", ylim=(0, None))
+    above.set(ylabel="times the threshold", ylim=(0, 1.15 * max(max(seen["distances"].values()) for seen in found)))
     below.set_title("error of what was served in the area that stands out, over its mean demand", loc="left")
-    below.set(ylabel="%", ylim=(0, None))
+    below.set(ylabel="%", ylim=(0, 115 * max((seen.get("served") or {"error": 0.01})["error"] for seen in found)))
     below.plot([], [], "s", color=GREY, label="usual")
     below.plot([], [], "s", color=RED, label="this week")
     below.plot([], [], "--", color="black", linewidth=1, label="confirms above")
