@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,12 +32,13 @@ def play(stage: Stage, progress: Progress, traffic: Traffic) -> None:
     with progress.step("rolled back", "  rolled back") as step:
         run = chain.wait("release", ends=("failed",))
         result = run["result"]
-        step.prove(run=run["run"], reason=run["reason"], qa=result.get("qa"), gates=result.get("gates"))
+        because = re.sub(r"^attempt \d+ failed \(\w+\): |; permanent failures are not retried$", "", run["reason"])
+        step.prove(run=run["run"], reason=because, qa=result.get("qa"), gates=result.get("gates"))
         step.prove(digest=result["digest"], deployment=result["deployment"])
         _restored(stage, step, release, chain.since)
         _seen(step, traffic, shares, records.traffic(stage.cloud, chain.since))
         share = step.evidence["share_of_requests"]
-        progress.note(step, f"{str(run['reason'])[:90]}; it saw {share:.0%} of the requests meanwhile")
+        progress.note(step, f"{because}; it saw {share:.0%} of the requests meanwhile")
 
 
 def _restored(stage: Stage, step: Step, release: Mapping[str, Any], since: str) -> None:

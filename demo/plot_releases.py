@@ -89,8 +89,9 @@ def _gate(axis: Axes, gates: Sequence[Row]) -> None:
         axis.barh(place, min(over, 1.5), 0.6, color=GREY if check["dry_run"] else RED if bad else GREEN)
         words = f"{value:.3g}, fails above {limit:g}" + (" (dry run)" if check["dry_run"] else "")
         axis.annotate(
-            words, (min(over, 1.5), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+            words, (min(over, 1.5), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        )  # fmt: skip
     axis.axvline(1, color="black", linestyle="--", linewidth=1)
     axis.set_yticks(range(len(rows)), [f"{gate['step']}: {check['metric']}" for gate, check in rows], fontsize=8)
     axis.set(xlim=(0, 2.6), xlabel="measured, over the limit of failure")

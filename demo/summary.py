@@ -128,6 +128,8 @@ def _next(report: Report, path: Path, name: str, kept: bool) -> Table:
     table.add_row(f"sluice explain {event} --name {name}", "the chain")
     table.add_row(f"sluice events --outcome duplicate --name {name}", "what came twice")
     table.add_row(str(path.relative_to(ROOT)), "the report")
+    if report.evidence("promoted"):
+        table.add_row(f"{path.parent.relative_to(ROOT)}/*.png", "forecasts, errors, drift, canaries")
     return table
 
 
