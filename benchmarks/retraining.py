@@ -14,7 +14,7 @@ CHANGES = {
     dt.date(2022, 10, 17): ("level +20 %", "the day 6 h later", "the day 6 h later, six areas"),
 }
 """Since when, and what; the last is the demonstration's."""
-WEEKS = 4
+WEEKS = 3
 
 
 def main() -> None:

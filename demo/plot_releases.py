@@ -42,7 +42,8 @@ def _column(axes: Sequence[Axes], title: str, maps: list[Row], asked: list[Asked
     def seconds(at: str) -> float:
         return (_time(at) - begin).total_seconds()
 
-    end = max(seconds(row["at"]) for row in own) + AROUND
+    after = maps[maps.index(own[-1]) :][:2]  # the map that ended it
+    end = seconds(after[-1]["at"]) + AROUND
     _shares(axes[0], maps, seconds, end, colours)
     axes[0].set_title(title, loc="left")
     _requests(axes[1], [one for one in asked if -AROUND <= seconds(one.at) <= end], seconds, colours)

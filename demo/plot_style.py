@@ -43,4 +43,5 @@ def note(axis: Axes, text: str, at: tuple[float, float], *, above: bool = True, 
         fontsize=8.5,
         fontweight=weight,
         zorder=6,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6},
     )

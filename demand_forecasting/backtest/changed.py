@@ -49,14 +49,12 @@ CHANGES: dict[str, Callable[[Floats], Floats]] = {
 
 
 def weeks(
-    gold: Gold, since: dt.datetime, change: str, count: int, settings: train.Settings
+    gold: Gold, first: int, change: str, champion: Predict, count: int, settings: train.Settings
 ) -> Iterator[dict[str, Any]]:
-    """A row for each of `count` weeks since the change."""
-    first = int((since - gold.start) / dt.timedelta(hours=1))
+    """A row for each of `count` weeks since the change, which comes in the hour `first`."""
     demand = gold.demand.copy()
     demand[:, first:] = CHANGES[change](demand[:, first:])
     changed = dataclasses.replace(gold, demand=demand)
-    champion = _trained(until(changed, first), settings)
     for number in range(1, count + 1):
         origin = first + (number - 1) * WEEK
         challenger = _trained(until(changed, origin + WEEK), settings)
@@ -66,7 +64,7 @@ def weeks(
         following = (_forecast(model, changed, origin + WEEK) for model in (challenger, champion))
         served = [_error(forecast, changed, origin + WEEK) for forecast in following]
         released = found.better and found.challenger < naive
-        row = {"since": since.date().isoformat(), "change": change, "week": number, "released": released}
+        row = {"since": gold.time(first).date().isoformat(), "change": change, "week": number, "released": released}
         yield {**row, "naive": naive, "served": served, **dataclasses.asdict(found)}
 
 
@@ -101,8 +99,10 @@ def main() -> None:
     args = parser.parse_args()
     gold, _ = gold_table.read(args.gold, gold_table.NEWEST)
     settings = train.Settings(args.origin_every_days, args.iterations)
+    first = int((dt.datetime.fromisoformat(args.since) - gold.start) / dt.timedelta(hours=1))
+    champion = _trained(until(gold, first), settings)
     for change in args.change:
-        for row in weeks(gold, dt.datetime.fromisoformat(args.since), change, args.weeks, settings):
+        for row in weeks(gold, first, change, champion, args.weeks, settings):
             sys.stdout.write(json.dumps(row) + "\n")
             sys.stdout.flush()
 
