@@ -107,7 +107,8 @@ def _reckoning(report: Report) -> Text:
     effects = ", ".join(f"{done[key]} {name}{'s' * (done[key] != 1)}" for key, name in names.items())
     step = report.evidence("reckoning")
     steady = f"{step['failed']} of {step['requests']} requests of the steady client failed"
-    beside = f" (and {step['failed_of_the_bad_deployment']} that the bad deployment saw).\n"
+    bad = step["failed_of_the_bad_deployment"]
+    beside = f" (and {bad} that the bad deployment saw).\n" if bad else ".\n"
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in journal.items() if outcome != "deliveries")
     return Text.assemble(
         ("Exactly ", "bold"), (effects, "bold"), ", by the services' own records.\n",
