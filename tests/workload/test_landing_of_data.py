@@ -63,7 +63,7 @@ def test_noise_is_never_a_commit() -> None:
 
 
 def test_what_was_measured_averages_the_doubled_hour_and_admits_gaps() -> None:
-    measured = client.actual(dt.datetime(2022, 10, 24))
+    measured = client.actual(dt.datetime(2022, 10, 24))  # noqa: DTZ001 - local clock hours
     doubled = 6 * 24 + 2
     assert {len(hours) for hours in measured.values()} == {168}
     assert measured["dma_1"][doubled] == pytest.approx((4.46 + 4.7675) / 2)
