@@ -15,8 +15,8 @@ from demo.stage import Stage
 from demo.traffic import Traffic
 from localcloud import subscriptions
 
-SHOWN = "dma_5"
-"""The area that the plots show: its day has the clearest shape."""
+SHOWN = "dma_7"
+"""The area that the plots show: one that changes, with a clear shape of the day."""
 
 
 def set_up(stage: Stage, progress: Progress) -> None:

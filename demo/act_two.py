@@ -1,4 +1,4 @@
-"""Act two: every area takes a fifth more; drift is confirmed, a better model trained, canaried and promoted.
+"""Act two: the day comes six hours later in six areas; drift is confirmed, a better model trained, canaried, promoted.
 
 Until a model is better beyond noise each new week trains another one, and the champion is retained.
 """

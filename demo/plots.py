@@ -46,7 +46,7 @@ def _forecast(report: Report) -> Figure:
     weeks = [*before[-1:], *(week for week in by_week if week == began), list(by_week)[-1]]
     area = next(iter(by_week.values()))[0]["area"]
     drawing, axes = figure(f"Forecast against actual, area {area} (MAE of all areas, l/s)", rows=len(weeks), height=2.0)
-    said = ("before the change", "the first of the change", "both models")
+    said = ("before the change", "the day has come 6 h later", "both models")
     for axis, week, words in zip(axes, weeks, said, strict=False):
         asked = by_week[week]
         axis.plot(_numbers(asked[0]["actual"]), color="black", linewidth=1.1, label="measured", zorder=2)
@@ -87,7 +87,9 @@ def _errors(report: Report, served: Sequence[Row]) -> Figure:
             note(axis, f"{mae:.2f}", (at, mae), above=colour == BLUE)
     began = place[f"{landing.week_start(change.FIRST_WEEK):%Y-%m-%d}"]
     axis.axvspan(began - 0.5, len(weeks) - 0.5, color=LIGHT, zorder=0)
-    axis.text(began - 0.45, 0.06, change.SAID, color=GREY)
+    axis.text(
+        began - 0.45, 0.06, f"the day comes {change.HOURS_LATER} h later in {len(change.AREAS)} areas", color=GREY
+    )
     axis.set_xticks(range(len(weeks)), [*weeks[:-1], f"{weeks[-1]}\n(○ has not landed)"])
     top = 1.18 * max(*naive.values(), *(row["mae"] for row in served))
     axis.set(ylabel="mean absolute error, l/s", xlim=(-0.5, len(weeks) - 0.5), ylim=(0, top))
