@@ -74,7 +74,7 @@ def _second_act(report: Report) -> Table:
         falls = found["error falls"]
         change = f"MAE {falls['mae_before']:.2f} becomes {falls['mae']:.2f}"
         yield "the error", f"{change}: {falls['falls_by']:.1%} less in the week from {falls['week']}"
-        yield "not shown", "a level of +20 %: forecasts follow it by themselves, no retraining mends it (docs/drift.md)"
+        yield "not shown", "a level of +20 %: a retrain hardly ever mends it (docs/decisions/25)"
 
     return _table("Act two: the day comes six hours later in six of ten areas", rows())
 
