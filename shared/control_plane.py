@@ -278,7 +278,8 @@ class ControlPlane:
             return now, None
         idle = not lane.asked and not lane.queued
         if idle and self._world.lanes.touched(due.lane, lane.generation) is None:
-            return None, None
+            begun = due.generation is not None and self._world.lanes.run(due.lane, due.generation)
+            return (now if begun else None), None  # handed over while the lane was looked at
         route = self._routes.named(lane.route)
         if flow.full(lane, route.flow if route else flow.Flow()) or (lane.wake_at and lane.wake_at > now):
             return max(now, lane.wake_at or now), None

@@ -145,7 +145,6 @@ MUTANTS = (
     Mutant("the way back does not give the traffic back", release_traffic, "wanted",
            'if "failure" not in progress:', "if True:"),
     Mutant("what was not measured is a success", release_analysis, "judge", "if not open_:", "if True:"),
-    Mutant("a late clock takes a lease away", ControlPlane, "_steps_of", "step in _UNDER_LEASE", "step in _EXCLUSIVE"),
     Mutant("a lease is not looked at by who makes calls", leases, "of_another",
            'if run.leased_by in ("", holder)', 'if True or run.leased_by in ("", holder)'),
     Mutant("pages go before their set is written down", Retirement, "_copy",

@@ -686,19 +686,20 @@ def test_the_sweep_leaves_alone_what_is_not_late(stages: list[Stage]) -> None:
     assert len(stage.messages()) == 1, "the one that waits until the lane has settled"
 
 
-def test_what_is_handed_over_while_the_sweep_looks_at_it_is_looked_at_again(stage: Stage) -> None:
+@pytest.mark.parametrize("reading", ["run", "touched"])
+def test_what_is_handed_over_while_the_sweep_looks_at_it_is_looked_at_again(stage: Stage, reading: str) -> None:
     process = stage.process()
     process.loop.submit("event_grid", [event("1")]).result()
-    whole = stage.lanes.run
+    whole = getattr(stage.lanes, reading)
 
-    def run(name: LaneKey, generation: int) -> Any:
-        stage.lanes.run = whole  # type: ignore[method-assign]
+    def overtaken(name: LaneKey, generation: int) -> Any:
+        setattr(stage.lanes, reading, whole)
         stage.backend.trouble["start"] = [Unavailable("503")]
         stage.work(process)
-        return None
+        return whole(name, generation) if reading == "touched" else None
 
     stage.clock.pass_(100)
-    stage.lanes.run = run  # type: ignore[method-assign]
+    setattr(stage.lanes, reading, overtaken)
     assert process.control_plane.sweep() == 0
     assert [run.alive for run in stage.runs()] == [True]
     assert stage.unrest()["due"] == 1
