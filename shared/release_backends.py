@@ -126,7 +126,7 @@ class Golden(Protocol):
 class LoggedCall:
     """A call that production has answered: the request word for word, the answer in numbers.
 
-    `predictions` are relative to the `levels` of their series, as `release_samples.relative` makes them.
+    `predictions` are relative to the `levels` of their series, as `tallies.relative` makes them.
     """
 
     at: dt.datetime

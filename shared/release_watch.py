@@ -14,9 +14,9 @@ from shared import release_analysis, release_course, release_decisions, release_
 from shared.release_analysis import End, Judgement
 from shared.release_checks import Served, read
 from shared.release_facts import Facts, Plan
-from shared.release_samples import Sample
 from shared.release_stages import Stage
 from shared.release_verdicts import Fail, Next, Verdict, Wait
+from shared.tallies import Tally
 
 JSON = Mapping[str, Any]
 
@@ -49,12 +49,12 @@ def shadow(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     stage = release_course.current(plan, progress)
     state = _state(stage, progress, facts)
     if facts.measured and facts.replayed is not None:
-        pair = Sample.of(facts.replayed["challenger"]), Sample.of(facts.replayed["champion"])
+        pair = Tally.of(facts.replayed["challenger"]), Tally.of(facts.replayed["champion"])
         return Wait(
             f"{pair[0].count} of {stage.shadow} requests were replayed",
             {"analysis": _measured(stage, state, facts, *pair), "replayed": facts.replayed},
         )
-    done = Sample.of((progress.get("replayed") or {}).get("challenger")).count
+    done = Tally.of((progress.get("replayed") or {}).get("challenger")).count
     judgement = _judged(stage, state, facts)
     if judgement.end is End.SUCCESS and done < (stage.shadow or 0):
         judgement = _too_few(stage, state, facts, done)

@@ -13,7 +13,7 @@ from shared import release_shares
 from shared.errors import Unavailable
 from shared.release_backends import Answer, Backends, LoggedCall
 from shared.release_facts import Facts
-from shared.release_samples import Sample, relative
+from shared.tallies import Tally, answered, relative
 
 JSON = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ def replay(
 ) -> JSON | None:
     """What both have answered by now with a few more requests replayed; None when there are none (left)."""
     known = progress.get("replayed") or {}
-    mine, theirs = Sample.of(known.get("challenger")), Sample.of(known.get("champion"))
+    mine, theirs = Tally.of(known.get("challenger")), Tally.of(known.get("champion"))
     after = known.get("after")
     since = dt.datetime.fromisoformat(after or progress["entered"]) - (dt.timedelta(0) if after else _BACK)
     most = min(BATCH, wanted - mine.count)
@@ -52,8 +52,8 @@ def replay(
     began = time.monotonic()
     for call in calls:
         answer = _ask(world, target, key, call, f"shadow-{run}-{mine.count + 1}")
-        mine = mine.with_call(answer.status, answer.seconds * 1000, _predictions(answer, call))
-        theirs = theirs.with_call(call.status, call.latency_ms, call.predictions)
+        mine += answered(answer.status, answer.seconds * 1000, _predictions(answer, call))
+        theirs += answered(call.status, call.latency_ms, call.predictions)
         after = call.at.isoformat()
         if time.monotonic() - began > BUDGET:
             break

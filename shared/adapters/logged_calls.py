@@ -14,8 +14,8 @@ from shared.adapters.memory_releases import MemoryServedCalls
 from shared.adapters.scoring_blobs import open_archive
 from shared.release_backends import LoggedCall, ServedCalls
 from shared.release_checks import Served
-from shared.release_samples import relative
 from shared.settings import Settings
+from shared.tallies import relative
 
 _MINUTE = dt.timedelta(minutes=1)
 _READS = 20

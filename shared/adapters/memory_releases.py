@@ -6,7 +6,7 @@ import datetime as dt
 from collections import defaultdict
 
 from shared.release_backends import LoggedCall
-from shared.release_samples import Sample
+from shared.tallies import Tally, answered
 
 
 class MemoryEvidence:
@@ -41,12 +41,12 @@ class MemoryServedCalls:
         """Log a call."""
         self._calls[endpoint, deployment].append(call)
 
-    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Sample | None:
+    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Tally | None:
         """See `release_backends.ServedCalls`."""
-        first, found = since.replace(second=0, microsecond=0), Sample()
+        first, found = since.replace(second=0, microsecond=0), Tally()
         for call in self._calls[endpoint, deployment]:
             if first <= call.at < until:
-                found = found.with_call(call.status, call.latency_ms, call.predictions)
+                found += answered(call.status, call.latency_ms, call.predictions)
         return found if found.count else None
 
     def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> list[LoggedCall]:

@@ -15,14 +15,13 @@ from azure.data.tables import TableClient, UpdateMode
 
 from shared.adapters.azure_errors import translated
 from shared.errors import Conflict, Unavailable
-from shared.scoring_log import Bins, Call, Minute, Share, by_minute, total
+from shared.scoring_log import Call, Minute, Share, by_minute, total
+from shared.tallies import Bins, Tally
 
 _TRIES = 10
 _FORMAT = "%Y%m%dT%H%M"
 _NUMBERS = tuple(
-    field.name
-    for field in dataclasses.fields(Minute)
-    if field.name not in {"endpoint", "deployment", "start", "latency_bins", "prediction_bins"}
+    field.name for field in dataclasses.fields(Tally) if field.name not in {"latency_bins", "prediction_bins"}
 )
 
 

@@ -16,7 +16,7 @@ from shared.adapters.memory_releases import MemoryEvidence
 from shared.errors import Unavailable
 from shared.release_backends import Answer, Backends, LoggedCall
 from shared.release_facts import DIGEST_TAG, RUN_TAG, Deployment, Endpoint, Group, Limits
-from shared.scoring_log import Minute
+from shared.tallies import Tally
 from tests.simulation.dice import Dice
 from tests.simulation.release_images import REQUEST, Golden, Lake, Registry, digest_of
 from tests.simulation.scheduler import NOON, Scheduler
@@ -291,7 +291,7 @@ class Log:
     def __init__(self, town: ReleaseTown) -> None:
         self._town = town
 
-    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Minute | None:
+    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Tally | None:  # noqa: ARG002
         """See `release_backends.ServedCalls`."""
         town, first, last = self._town, (since - NOON).total_seconds(), (until - NOON).total_seconds()
         count = 0.0
@@ -303,8 +303,8 @@ class Log:
         if not calls or found is None:
             return None
         failures = calls // 2 if town.nature(found.digest).startswith("errs") else 0
-        return Minute(endpoint, deployment, since, calls, failures, predictions=calls, prediction_sum=float(calls),
-                      prediction_squares=1.01 * calls, prediction_bins={20: calls})  # fmt: skip
+        return Tally(count=calls, failures=failures, predictions=calls, prediction_sum=float(calls),
+                     prediction_squares=1.01 * calls, prediction_bins={20: calls})  # fmt: skip
 
     def calls(self, endpoint: str, deployment: str, after: dt.datetime, most: int) -> list[LoggedCall]:  # noqa: ARG002
         """See `release_backends.ServedCalls`."""

@@ -29,11 +29,11 @@ from shared.release_facts import (
     Limits,
     Plan,
 )
-from shared.release_samples import Sample
 from shared.release_stages import stages
 from shared.release_steps import Step
 from shared.release_verdicts import Effect
 from shared.releases import RULES, Move
+from shared.tallies import one
 
 NOW = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 DIGEST = "sha256:" + "ab" * 32
@@ -112,7 +112,7 @@ def reached(step: Step) -> dict[str, Any]:
 def onwards(progress: Mapping[str, Any]) -> dict[str, Any]:
     """The next progress with facts that are good for the step; a shadow finds its requests replayed."""
     if progress["step"] == Step.SHADOW:
-        answered = Sample().with_call(200, 1, [1.0]).facts()
+        answered = one(200, 1, [1.0]).facts()
         progress = {**progress, "replayed": {"challenger": answered, "champion": answered}}
     return dict(releases.advance(PLAN, progress, GOOD[Step(progress["step"])], NOW).progress)
 

@@ -11,8 +11,8 @@ from shared import release_evidence
 from shared.actions.release import Release
 from shared.adapters.memory_releases import MemoryServedCalls
 from shared.phases import Phase
-from shared.release_samples import Sample
 from shared.routing import Route
+from shared.tallies import Tally, one
 from tests.unit.actions.release_world import DIGEST, NEW, OLD, World, request
 from tests.unit.worlds import Crash, Stage, event
 
@@ -29,10 +29,10 @@ class Answering(MemoryServedCalls):
         super().__init__()
         self.status = status
 
-    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Sample:  # noqa: ARG002
-        made = Sample()
+    def served(self, endpoint: str, deployment: str, since: dt.datetime, until: dt.datetime) -> Tally:  # noqa: ARG002
+        made = Tally()
         for _ in range(10):
-            made = made.with_call(self.status if deployment == NEW else 200, 20.0, [1.0])
+            made += one(self.status if deployment == NEW else 200, 20.0, [1.0])
         return made
 
 
