@@ -4,17 +4,16 @@ An event arrives (`events`), is matched against the routes (`routing`, with `fil
 reads them), is journalled and absorbed into lanes in groups (`intake`, on the one `event_loop`, `intake_loop`).  A
 lane decides when its generation becomes a run (`lanes`, by the policy of its route, `flow`); the set of a generation is
 written down (`manifests`) and its run goes through attempts until it is final (`runs`, by the table in `phases`),
-asking what was frozen (`requests`); what the backends answer are `observations`, `failures` says what their words for
-an error mean, and `patience` how long their calls may take.  `limits` counts the places of a route, `commands` are what
+asking what was frozen (`requests`), under a lease where no name makes a call safe (`leases`); what the backends answer
+are `observations`, `failures` says what their words for an error mean, and `patience` how long their calls may take.  `limits` counts the places of a route, `commands` are what
 a person may do to a run.
 
 A release is the run that takes an image to production: `releases` is the table of its steps (`release_steps`), the
 route's own among them (`release_stages`, `release_course`).  They are judged over `release_facts`, by
 `release_verdicts`: QA and the deployment in `release_rules`, traffic in `release_traffic` with `release_shares`,
-waiting and watching in `release_watch` with `release_analysis`, `release_checks`, `release_samples` and
-`release_decisions`, the end in `release_cleaning` with `release_evidence`.  What a challenger serves
-is told by `scoring_log`, which reads what deployments say of their calls and adds it up by the minute;
-`scoring_intake` takes it in.
+waiting and watching in `release_watch` with `release_analysis`, `release_checks` and `release_decisions`, the end in
+`release_cleaning` with `release_evidence`.  What a challenger serves is told by `scoring_log`, which reads what
+deployments say of their calls and adds it up by the minute (`tallies`); `scoring_intake` takes it in.
 What any monitor says of drift is one signal (`drift`); `drift_detector` is our own, over `drift_metrics`; `governor`
 decides what is worth a training, as the guard `training_guard`.
 

@@ -33,7 +33,7 @@ from shared.errors import Refused, Unavailable
 from shared.observations import Observation, Status
 from shared.release_backends import Backends, LoggedCall
 from shared.release_facts import Limits, Plan
-from shared.release_samples import relative
+from shared.tallies import relative
 from tests.azurites import Azurite
 from tests.localcloud.machine_learning import Arm
 from tests.localcloud.running import eventually
