@@ -11,7 +11,7 @@ from shared.intake import GRACE
 from shared.lanes import LaneKey
 from shared.phases import APPROVE, REJECT, Decision, Ending, EndingKind, Phase
 from shared.ports import Due, Ring
-from shared.routing import Route, Routes
+from shared.routing import Routes
 from shared.run_moves import move
 from shared.runs import Run
 from shared.world import World
@@ -138,8 +138,8 @@ class Commands:
         if not run.phase.final:
             self._world.lanes.save_run(run, version)
             return
-        route = self._routes.named(run.route)
-        move(self._world.lanes, run, version, lambda lane: lanes.freed(lane, run, carries=_carries(route)))
+        carries = self._routes.policy(run.route).carries
+        move(self._world.lanes, run, version, lambda lane: lanes.freed(lane, run, carries=carries))
 
     def _guard(self, run: Run) -> None:
         """Have the sweep look after a run that leaves its rest, and after its lane."""
@@ -161,7 +161,3 @@ class Commands:
         if found is None:
             raise NotFound(f"there is no run {run_id!r}")
         return found
-
-
-def _carries(route: Route | None) -> bool:
-    return route is None or route.flow.carries

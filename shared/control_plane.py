@@ -83,7 +83,7 @@ class ControlPlane:
             return f"dropped: the lane is at {at}, the ring at {ring.generation}/{ring.number}"
         now = self._world.clock.now()
         route = self._routes.named(lane.route)
-        policy = route.flow if route else flow.Flow()
+        policy = self._routes.policy(lane.route)
         held = self._held(lane, policy)
         decision = flow.decide(lane, held, policy, now)
         if ring.number == ANY and isinstance(decision, flow.Wait) and decision.until == lane.wake_at:
@@ -280,8 +280,7 @@ class ControlPlane:
         if idle and self._world.lanes.touched(due.lane, lane.generation) is None:
             begun = due.generation is not None and self._world.lanes.run(due.lane, due.generation)
             return (now if begun else None), None  # handed over while the lane was looked at
-        route = self._routes.named(lane.route)
-        if flow.full(lane, route.flow if route else flow.Flow()) or (lane.wake_at and lane.wake_at > now):
+        if flow.full(lane, self._routes.policy(lane.route)) or (lane.wake_at and lane.wake_at > now):
             return max(now, lane.wake_at or now), None
         return now, lane
 

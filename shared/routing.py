@@ -149,6 +149,11 @@ class Routes:
         """The route of this name, None when the file no longer has it."""
         return next((route for route in self.routes if route.name == name), None)
 
+    def policy(self, name: str) -> Flow:
+        """The flow policy of a route; the simplest where the file no longer has it, so that its lanes are emptied."""
+        found = self.named(name)
+        return found.flow if found else Flow()
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
