@@ -87,6 +87,13 @@ def own_event_ids(run: Run, store_id: str) -> list[str]:
     return [first, *(f"{first}-{end}" for end in range(2, run.ends + 1))]
 
 
+def asked(run: Run) -> JSON:
+    """The frozen request with what has happened since: people's `decisions`, and the `ending` where it is to end."""
+    request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
+    ending = {} if run.ending is None else {"ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
+    return request | ending
+
+
 def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str, Any]:
     """The event of a run that has ended: what the route `emits` on success, else `Sluice.Run<Phase>`."""
     known = {

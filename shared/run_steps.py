@@ -119,7 +119,7 @@ class RunSteps:
         return runs.started(run, remote, self._world.clock.now())
 
     def _observe(self, run: Run, route: Route, now: dt.datetime) -> Run:
-        request = runs.asked(run)
+        request = requests.asked(run)
         if run.remote is None:
             return runs.refused(run, "the run has no remote to observe: its record is damaged", now)
         try:

@@ -162,16 +162,17 @@ def next_attempt(run: Run) -> int:
     It is the next when the last one is known to have been accepted, and has ended.  Else it is the same, under the same
     token: what an answer that was lost, or a backend that was abandoned, has left behind is found and not doubled.
     """
-    abandoned = run.ending is not None and run.ending.kind is EndingKind.ABANDONED
-    return run.attempt + 1 if run.remote and not abandoned else run.attempt
+    return run.attempt + 1 if run.remote and not _given_up(run) else run.attempt
 
 
 def reopened(run: Run, request: JSON, reason: str, now: dt.datetime, approval: dt.timedelta | None) -> Run:
     """What has failed or was cancelled is to work again, with `request`; what nobody has approved is approved first."""
     _check(run, "reopened")
+    if not _given_up(run):  # else whoever worked on it may still wait for an answer
+        run = dataclasses.replace(run, leased_by="", leased_until=None)
     run = dataclasses.replace(
         run, attempt=next_attempt(run), request=request, remote=None, progress={}, result={}, started_at=None,
-        ended_at=None, ending=None, limited=False, leased_by="", leased_until=None,
+        ended_at=None, ending=None, limited=False,
     )  # fmt: skip
     agreed = approval is None or (run.decisions and run.decisions[-1].verdict == APPROVE)
     return _move(run, Phase.QUEUED, reason, now) if agreed else _asking(run, reason, approval, now)
@@ -292,13 +293,6 @@ def retried(run: Run, request: JSON, now: dt.datetime) -> Run:
     return _move(run, Phase.STARTING, f"attempt {run.attempt}", now, request=request)
 
 
-def asked(run: Run) -> JSON:
-    """The frozen request with what has happened since: people's `decisions`, and the `ending` where it is to end."""
-    request = {**(run.request or {}), "decisions": [dataclasses.asdict(made) for made in run.decisions]}
-    ending = {} if run.ending is None else {"ending": {"kind": str(run.ending.kind), "reason": run.ending.reason}}
-    return request | ending
-
-
 def told(run: Run) -> Run:
     """The run's own event has been received."""
     _check(run, "told")
@@ -320,6 +314,10 @@ def _failed(run: Run, reason: str, failure: Failure, now: dt.datetime, retry: Re
     return dataclasses.replace(
         _move(run, Phase.WAITING, f"{said}; the next attempt starts in {delay}", now), next_at=now + delay
     )
+
+
+def _given_up(run: Run) -> bool:
+    return run.ending is not None and run.ending.kind is EndingKind.ABANDONED
 
 
 def _pause(since: dt.datetime, now: dt.datetime) -> dt.timedelta:

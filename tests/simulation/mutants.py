@@ -134,7 +134,7 @@ MUTANTS = (
     Mutant("the second end of a run has the id of the first", requests, "own_event_ids", "{first}-{end}", "{first}"),
     Mutant("an admitted run stays in the line", lanes, "admitted", "_without(lane, generation)", "lane"),
     Mutant("another attempt of what may have started", runs, "next_attempt",
-           "if run.remote and not abandoned else run.attempt", "if True else 0"),
+           "if run.remote and not _given_up(run) else run.attempt", "if True else 0"),
     Mutant("an early end frees what may still live", runs, "ended_early",
            "if run.phase not in (Phase.STARTING, Phase.RUNNING):", "if True:"),
     Mutant("what comes late is not looked up in the index", LateEvents, "absorb",

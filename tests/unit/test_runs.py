@@ -634,3 +634,9 @@ def test_a_run_that_is_reopened_is_held_by_nobody() -> None:
     ended = runs.observed(leased, failed(Failure.PERMANENT), at(3), RETRY)
     again = runs.reopened(runs.told(ended), {"token": "t2"}, "asked for", at(4), None)
     assert leases.of_another(again, "another", at(4)) is None
+
+
+def test_a_run_that_was_abandoned_and_is_reopened_waits_for_the_lease_of_who_may_still_wait_for_an_answer() -> None:
+    ending = runs.ended_early(leases.leased(running(), "somebody", at(2)), STOP, at(3))
+    again = runs.reopened(runs.told(runs.abandoned(ending, "ada", at(4))), {"token": "t1"}, "asked for", at(5), None)
+    assert leases.of_another(again, "another", at(5)) == at(2) + leases.LEASE
