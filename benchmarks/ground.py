@@ -26,6 +26,8 @@ _SETTINGS = {
     "EVENTGRID_TOPIC_ENDPOINT": "", "APPLICATIONINSIGHTS_CONNECTION_STRING": "",
     # No hub is served here: its function is invoked by hand, with the batches that a hub would deliver.
     "AzureWebJobs.event_hub.Disabled": "true", "AzureWebJobs.scoring_log.Disabled": "true",
+    # Built from all that was journalled, every five minutes: it would be in some rounds and not in others.
+    "AzureWebJobs.upkeep.Disabled": "true",
     # As in Azure; no host is killed here.
     "SLUICE_HOST_QUEUE_VISIBILITY": "600",
 }  # fmt: skip
