@@ -94,8 +94,8 @@ What is measured side by side takes turns, round by round, so that all meet the 
 A cell is a median, with the least and the most of the rounds in brackets.
 Load is HTTP deliveries to the webhook of the local Functions host, which runs the real `function_app.py`.
 That host is a Python program on the same cores, so its cost is in every number of ours.
-The timer that builds the id index, every five minutes, is off, for it would be in some rounds and not in others; what it
-costs is measured in the part on growth.
+The timer that builds the id index, every five minutes, is off, for it would be in some rounds and not in others;
+what it costs is measured in the part on growth.
 A batch of 64 is one invocation of the function.
 A delivery that was refused is sent again, as Event Grid does, and counted; what was said is in
 `.local/benchmarks/refused.txt`.

@@ -24,7 +24,7 @@ from benchmarks.stub import Stub
 SETTLE = 1.0
 """Seconds of quiet after which a lane is worked on, everywhere."""
 
-_UP_WITHIN, _QUIET_WITHIN = 120.0, 60.0
+_UP_WITHIN, _QUIET_WITHIN = 120.0, 5.0
 _BUSY = 0.06
 
 
@@ -99,7 +99,7 @@ class System(abc.ABC):
         return found
 
     async def rest(self) -> None:
-        """Wait until it has nothing left to do: its processes do not compute any more."""
+        """Wait until its processes do not compute any more; some always do a little, so not for ever."""
         deadline = time.monotonic() + _QUIET_WITHIN
         while time.monotonic() < deadline:
             before = self.cpu()
