@@ -106,6 +106,11 @@ def _evidence(given: argparse.Namespace) -> int:
     return 0 if answer["ok"] else 1
 
 
+def _train(given: argparse.Namespace) -> int:
+    _show(given, questions.train(given.name, given.table, given.by, given.note), "said")
+    return 0
+
+
 def _command(given: argparse.Namespace) -> int:
     what = "force_new" if getattr(given, "force_new", False) else given.what
     _show(given, questions.command(given.name, what, given.run_id, given.by, given.note), "said")
@@ -168,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     for what, one in commanding.items():
         one.set_defaults(what=what)
         one.add_argument("run_id", metavar="RUN", help="the run's name, as `sluice runs` shows it")
+    train = command("train", _train, "Ask for a training, as drift does; the governor refuses the same data again.")
+    train.add_argument("table", metavar="TABLE", help="the table of the lake that it trains on, such as demand")
+    for one in (*commanding.values(), train):
         one.add_argument("--by", default=_who(), metavar="NAME", help="who decides (default: your name here)")
         one.add_argument("--note", default="", help="why, for those who read it later")
     return parser

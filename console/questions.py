@@ -72,6 +72,12 @@ def replay(name: str | None, event: str) -> Row:
         return dict(operations.replay(event))
 
 
+def train(name: str | None, table: str, by: str, note: str = "") -> Row:
+    """What asking for a training did."""
+    with _operations(name) as operations:
+        return dict(operations.train(table, by, note))
+
+
 def command(name: str | None, what: str, run: str, by: str, note: str = "") -> Row:
     """What a command about a run did: one of `Operations.command`."""
     with _operations(name, "sluice runs") as operations:

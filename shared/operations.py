@@ -5,9 +5,10 @@ Every answer is plain data that can be printed as JSON.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
-from shared import release_evidence
+from shared import governor, release_evidence
 from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
@@ -125,6 +126,26 @@ class Operations:
             ],
             "led_to": Explanation(self._history(), self._lanes).effects(event_id),
         }
+
+    def train(self, table: str, by: str, reason: str = "") -> JSON:
+        """Ask for a training on a table of the lake, as drift does: a person's wish, or a schedule's.
+
+        The governor refuses only what would be trained on the same data again.  Raises ValueError, Unavailable.
+        """
+        if not table:
+            raise ValueError("on which table? a training is asked for by the name of a table")
+        now, by = self._clock.now(), by or SOMEBODY
+        event = {
+            "id": f"training-{table}-{now:%Y%m%dT%H%M%S%f}",
+            "topic": f"/sluice/{self._lanes.store_id}",
+            "subject": f"training/{table}",
+            "eventType": governor.REQUESTED,
+            "eventTime": now.isoformat(),
+            "dataVersion": "1",
+            "data": {"table": table, "reason": f"{by} asked for it" + f": {reason}" * bool(reason)},
+        }
+        [receipt] = self._intake.submit("operator", [json.dumps(event)]).result()
+        return {"event": event["id"], "outcome": str(receipt.outcome), "said": f"{event['id']}: {receipt.reason}"}
 
     def command(self, commands: Commands, what: str, run: str, by: str, note: str = "") -> JSON:
         """Journal a person's command about a run (cancel, abandon, retry, force_new, approve, reject) and carry it out.

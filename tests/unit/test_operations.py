@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -276,6 +277,31 @@ def test_two_events_that_share_an_id_are_both_explained(stage: Stage) -> None:
     stage.play()
     told = ask(stage).explain("same")
     assert [step["route"] for step in told["led_to"]] == ["curate", "release"]
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_asked_for_by_an_event_like_any_other(stage: Stage) -> None:
+    types, options = frozenset({"Sluice.TrainingRequested"}), {"why": "{event.data.reason}"}
+    asked = dataclasses.replace(TRAIN, types=types, options=options)
+    stage.routes = Routes((asked,), "asked")
+    told = ask(stage).train("demand", "ada", "the holidays are over")
+    plain(told)
+    assert told["outcome"] == "routed"
+    stage.play()
+    (run,) = stage.runs("train")
+    assert run.key == "demand"
+    assert run.request is not None
+    assert run.request["options"] == {"why": "ada asked for it: the holidays are over"}
+
+
+def test_a_training_that_no_route_takes_says_so(stage: Stage) -> None:
+    told = ask(stage).train("demand", "ada")
+    assert told["outcome"] == "ignored"
+    assert "no route listens to Sluice.TrainingRequested" in told["said"]
+    with pytest.raises(ValueError, match="on which table"):
+        ask(stage).train("", "ada")
 
 
 # -- replay --------------------------------------------------------------------------------------------------------
