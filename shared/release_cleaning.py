@@ -57,9 +57,9 @@ def clean_deployment(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     return Act(Effect.DELETE_DEPLOYMENT, f"deployment {name} is being deleted", {"seen": True})
 
 
-def record(plan: Plan, _: JSON, facts: Facts) -> Verdict:
+def record(plan: Plan, progress: JSON, facts: Facts) -> Verdict:
     """One record of the release in the endpoint's chain of evidence."""
-    written = release_evidence.own(plan, facts.chain)
+    written = release_evidence.own(plan, progress, facts.chain)
     if written is None:
         return Act(Effect.WRITE_EVIDENCE, "the evidence is being written")
     name = {"endpoint": plan.endpoint, "number": written["number"], "sha256": written["sha256"]}

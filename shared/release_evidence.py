@@ -66,9 +66,13 @@ def read(body: bytes) -> dict[str, Any]:
     return {**content, "sha256": hashlib.sha256(body).hexdigest()}
 
 
-def own(plan: Plan, chain: Iterable[JSON]) -> JSON | None:
-    """The record of this attempt, None when it has not been written."""
-    return next((one for one in chain if (one.get("run"), one.get("token")) == (plan.run, plan.token)), None)
+def own(plan: Plan, progress: JSON, chain: Iterable[JSON]) -> JSON | None:
+    """The record of this release, None when it has not been written.
+
+    One that was abandoned and is tried again has the same run and token: it is told from itself by when it began.
+    """
+    mine = (plan.run, plan.token, progress["begun"])
+    return next((one for one in chain if (one.get("run"), one.get("token"), one.get("began")) == mine), None)
 
 
 def recent(chain: Iterable[JSON], digest: str, window: int) -> JSON | None:

@@ -83,7 +83,9 @@ GOOD: Mapping[Step, Facts] = {
     Step.RESTORE: Facts(endpoint=BEFORE, deployments=BOTH),
     Step.CLEAN_DEPLOYMENT: Facts(endpoint=BEFORE, deployments={OLD: CHAMPION}),
     Step.CLEAN_QA: Facts(),
-    Step.RECORD: Facts(chain=({"run": PLAN.run, "token": PLAN.token, "number": 1, "sha256": "0"},)),
+    Step.RECORD: Facts(
+        chain=({"run": PLAN.run, "token": PLAN.token, "began": NOW.isoformat(), "number": 1, "sha256": "0"},)
+    ),
 }
 UNDO = {Step.RESTORE: Step.VERIFY, Step.CLEAN_QA: Step.QA_CHECK, Step.CLEAN_DEPLOYMENT: Step.DEPLOY_WAIT}
 THEN = {step: rule.then for step, rule in RULES.items()} | {
@@ -385,3 +387,8 @@ def lawful(move: Move, progress: Mapping[str, Any], facts: Facts) -> None:
             assert new is not None
             assert PLAN.owns(new)
             assert new.state == "Succeeded"
+
+
+def test_a_release_that_was_abandoned_and_is_tried_again_writes_a_record_of_its_own() -> None:
+    before = {"run": PLAN.run, "token": PLAN.token, "began": "2025-12-31T00:00:00+00:00", "number": 1, "sha256": "0"}
+    assert at(Step.RECORD, Facts(chain=(before,))).effect is Effect.WRITE_EVIDENCE
