@@ -97,8 +97,8 @@ That host is a Python program on the same cores, so its cost is in every number 
 The timer that builds the id index, every five minutes, is off, for it would be in some rounds and not in others;
 what it costs is measured in the part on growth.
 A batch of 64 is one invocation of the function.
-What bounds a run, and what was tried, is in [decision 27](../docs/decisions/27-runs-use-the-thin-client-too.md); intake is in
-[02](../docs/decisions/02-own-rest-client-for-the-intake.md).
+What bounds a run, and what was tried, is in [decision 27](../docs/decisions/27-runs-use-the-thin-client-too.md);
+of the intake in [02](../docs/decisions/02-own-rest-client-for-the-intake.md).
 A delivery that was refused is sent again, as Event Grid does, and counted; what was said is in
 `.local/benchmarks/refused.txt`.
 
