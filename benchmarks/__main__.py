@@ -49,6 +49,9 @@ async def run(given: argparse.Namespace) -> int:
                 stage.dismiss_peers()
             try:
                 parts.append(await measure(stage))
+            except asyncio.CancelledError:  # told to end: what was measured is told
+                failed += 1
+                break
             except Exception as problem:
                 failed += 1
                 traceback.print_exc()
@@ -70,7 +73,7 @@ def _write(given: argparse.Namespace, about: str, parts: list[Part], stage: Stag
     judged = goals.table(facts)
     text = page(about, judged, parts, stage.told)
     say("\n".join(judged))
-    whole = given.readme or (not given.quick and not given.no_peers and set(given.only) == set(PARTS))
+    whole = given.readme or (not given.quick and not given.no_peers and len(parts) == len(PARTS))
     for place in (FOLDER / "report.md", *([README] if whole else [])):
         place.write_text(text, encoding="utf-8")
         say(f"report: {place}")
