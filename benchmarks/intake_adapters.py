@@ -50,16 +50,27 @@ class _Now:
         return dt.datetime.now(dt.UTC)
 
 
-async def _measure(connection: str, load: str, in_flight: int) -> dict[str, Any]:
-    """In a process of one side: warm the lanes up, then keep `in_flight` receives going until all are acknowledged."""
-    import shared
+def _measure(connection: str, load: str, in_flight: int) -> dict[str, Any]:
+    """In a process of one side, on the event loop on which its store has its connections."""
     from shared.adapters.azure_store import open_store
-    from shared.intake import Intake
-    from shared.route_file import read
     from shared.settings import Storage
 
+    storage, none = Storage("sluicestore", connection), lambda: None
+    try:
+        from shared.event_loop import EventLoop
+    except ImportError:  # an older checkout, whose store lives on the loop that uses it
+        return asyncio.run(_load(open_store(storage, _Now(), none, none), load, in_flight))
+    loop = EventLoop()
+    return loop.wait(_load(open_store(storage, _Now(), loop, none, none), load, in_flight))
+
+
+async def _load(store: Any, load: str, in_flight: int) -> dict[str, Any]:
+    """Warm the lanes up, then keep `in_flight` receives going until all are acknowledged."""
+    import shared
+    from shared.intake import Intake
+    from shared.route_file import read
+
     routes = read(ROUTES, "routes.yaml", {"emit": lambda _: []}, frozenset())
-    store = open_store(Storage("sluicestore", connection), _Now(), lambda: None, lambda: None)
     intake = Intake(
         routes=routes, journal=store.journal, lanes=store.lane_intake, due=store.due, bells=store.bells, clock=_Now()
     )
@@ -76,8 +87,6 @@ async def _measure(connection: str, load: str, in_flight: int) -> dict[str, Any]
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(sender() for _ in range(in_flight)))
     took, used = time.perf_counter() - began, time.process_time() - cpu
-    await store.lane_intake.close()
-    await store.journal.close()
     return {"rate": count / took, "cpu": used / count * 1000, "from": str(Path(shared.__file__).parents[1])}
 
 
@@ -134,7 +143,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         connection, load, in_flight = options.worker
-        print(json.dumps(asyncio.run(_measure(connection, load, int(in_flight)))))  # noqa: T201
+        print(json.dumps(_measure(connection, load, int(in_flight))))  # noqa: T201
     elif options.before:
         print("\n".join(_compare(options.before.resolve(), options.rounds)))  # noqa: T201
     else:

@@ -49,9 +49,10 @@ class Seed:
         self._matching, self._other = matching, other
         storage = Storage(STORE_ACCOUNT, ground.connection)
         container = ContainerClient.from_connection_string(ground.connection, "sluice")
-        self._blobs = RestContainer(open_service(storage, "blob", lambda: None), "sluice")
+        self._services = [open_service(storage, name, lambda: None) for name in ("blob", "table")]
+        self._blobs = RestContainer(self._services[0], "sluice")
         self._journal = BlobJournal(container, self._blobs, EventLoop(), Yesterday())
-        self._lanes = RestTable(open_service(storage, "table", lambda: None), "sluicelanes")
+        self._lanes = RestTable(self._services[1], "sluicelanes")
         self._rows = TableServiceClient.from_connection_string(ground.connection).get_table_client("sluicelanes")
 
     async def grow(self, events: int, lanes: int) -> list[str]:
@@ -62,8 +63,8 @@ class Seed:
         await self._fill(other, events - lanes)
         references = await self._write(self._copies(matching, made))
         await self._open_lanes(made, references)
-        await self._blobs.close()
-        await self._lanes.close()
+        for service in self._services:
+            await service.close()
         return [str(event["id"]) for event in made[:: max(1, lanes // 10)]]
 
     async def _fill(self, record: Row, count: int) -> None:

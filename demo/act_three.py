@@ -28,7 +28,7 @@ def play(stage: Stage, progress: Progress, traffic: Traffic) -> None:
     with progress.step("bad model: canary", "  passes QA, canary beside the champion") as step:
         shares = act_two.canary(stage, chain, str(release["deployment"]))
         step.prove(traffic=shares)
-        progress.note(step, ", ".join(f"{share} % to {name}" for name, share in shares.items()))
+        progress.note(step, records.in_words(shares))
     with progress.step("rolled back", "  rolled back") as step:
         run = chain.wait("release", ends=("failed",))
         result = run["result"]

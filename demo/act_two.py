@@ -77,7 +77,7 @@ def _canary(stage: Stage, progress: Progress, chain: Chain, champion: str) -> No
     with progress.step("canary", "  canary beside the champion") as step:
         shares = canary(stage, chain, champion)
         step.prove(traffic=shares)
-        progress.note(step, ", ".join(f"{share} % to {name}" for name, share in shares.items()))
+        progress.note(step, records.in_words(shares))
 
 
 def canary(stage: Stage, chain: Chain, champion: str) -> dict[str, int]:

@@ -17,6 +17,8 @@ from localcloud.subscriptions import Identity
 
 ENDPOINT = "demand-forecast"
 DEPLOYMENT_HEADER = "azureml-model-deployment"
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Loopback needs no proxy, whatever the environment says."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +40,17 @@ def address(cloud: Cloud) -> tuple[str, str]:
     return str(workspace.online_endpoints.get(ENDPOINT).scoring_uri), str(key)
 
 
+def posted(uri: str, key: str, body: bytes) -> urllib.request.Request:
+    """A scoring request."""
+    return urllib.request.Request(uri, body, {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})
+
+
 def ask(cloud: Cloud, request: Mapping[str, Any]) -> Answer:
     """The forecast that production gives for a request.  Raises StepFailed with what it said instead."""
     uri, key = address(cloud)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    posted = urllib.request.Request(uri, json.dumps(request).encode(), headers)
     began = time.monotonic()
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(posted, timeout=60) as answer:
+        with OPENER.open(posted(uri, key, json.dumps(request).encode()), timeout=60) as answer:
             said, deployment = json.load(answer), answer.headers.get(DEPLOYMENT_HEADER, "")
     except urllib.error.HTTPError as error:
         raise StepFailed(f"{uri} answered {error.code}: {error.read()[:500].decode()}") from None

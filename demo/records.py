@@ -60,6 +60,11 @@ def traffic(cloud: Cloud, since: str) -> list[Row]:
     return [row for row in cloud.records("azure_ml", "traffic") if row["at"] >= since]
 
 
+def in_words(shares: Mapping[str, Any]) -> str:
+    """The shares of a traffic map."""
+    return ", ".join(f"{share} % to {name}" for name, share in shares.items())
+
+
 def serving(cloud: Cloud, deployment: str) -> str | None:
     """The digest that a deployment serves, None when it is not there (any more)."""
     rows = cloud.records("azure_ml", "deployment_ended")

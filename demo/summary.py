@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from demo import records
 from demo.report import Report
 from localcloud.cloud import ROOT
 
@@ -69,7 +70,7 @@ def _second_act(report: Report) -> Table:
         for name, seen in found.items():
             if name.endswith(": trained") and seen.get("champion"):
                 yield name.partition(":")[0], f"{seen['verdict']}: {seen['reason']}"
-        yield "canary", ", ".join(f"{share} % to {name}" for name, share in found["canary"]["traffic"].items())
+        yield "canary", records.in_words(found["canary"]["traffic"])
         yield "promoted", f"{found['promoted']['deployment']}, {_digest(found['promoted'])}"
         falls = found["error falls"]
         change = f"MAE {falls['mae_before']:.2f} becomes {falls['mae']:.2f}"

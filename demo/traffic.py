@@ -65,20 +65,17 @@ class Traffic:
         return Counter(one.deployment for one in list(self.asked) if since <= one.at <= until)
 
     def _ask(self, uri: str, key: str) -> None:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         for number in itertools.count():
             began, bodies = time.monotonic(), self._bodies
-            posted = urllib.request.Request(uri, bodies[number % len(bodies)], headers)
-            deployment, status = _answered(opener, posted)
+            deployment, status = _answered(forecast.posted(uri, key, bodies[number % len(bodies)]))
             self.asked.append(Asked(dt.datetime.now(dt.UTC).isoformat(), deployment, status))
             if self._ending.wait(max(0.0, EVERY - (time.monotonic() - began))):
                 return
 
 
-def _answered(opener: urllib.request.OpenerDirector, posted: urllib.request.Request) -> tuple[str, int]:
+def _answered(posted: urllib.request.Request) -> tuple[str, int]:
     try:
-        with opener.open(posted, timeout=_PATIENCE) as answer:
+        with forecast.OPENER.open(posted, timeout=_PATIENCE) as answer:
             answer.read()
             return answer.headers.get(forecast.DEPLOYMENT_HEADER, ""), int(answer.status)
     except urllib.error.HTTPError as error:

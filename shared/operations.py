@@ -17,6 +17,7 @@ from shared.intake import Outcome
 from shared.intake_loop import IntakeLoop
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
 from shared.release_backends import EvidenceChain
+from shared.requests import envelope
 from shared.routing import Routes
 
 DECIDING = ("approve", "reject")
@@ -135,17 +136,11 @@ class Operations:
         if not table:
             raise ValueError("on which table? a training is asked for by the name of a table")
         now, by = self._clock.now(), by or SOMEBODY
-        event = {
-            "id": f"training-{table}-{now:%Y%m%dT%H%M%S%f}",
-            "topic": f"/sluice/{self._lanes.store_id}",
-            "subject": f"training/{table}",
-            "eventType": governor.REQUESTED,
-            "eventTime": now.isoformat(),
-            "dataVersion": "1",
-            "data": {"table": table, "reason": f"{by} asked for it" + f": {reason}" * bool(reason)},
-        }
+        id_, store_id = f"training-{table}-{now:%Y%m%dT%H%M%S%f}", self._lanes.store_id
+        data = {"table": table, "reason": f"{by} asked for it" + f": {reason}" * bool(reason)}
+        event = envelope(id_, store_id, governor.REQUESTED, f"training/{table}", now.isoformat(), data)
         [receipt] = self._intake.submit("operator", [json.dumps(event)]).result()
-        return {"event": event["id"], "outcome": str(receipt.outcome), "said": f"{event['id']}: {receipt.reason}"}
+        return {"event": id_, "outcome": str(receipt.outcome), "said": f"{id_}: {receipt.reason}"}
 
     def command(self, commands: Commands, what: str, run: str, by: str, note: str = "") -> JSON:
         """Journal a person's command about a run (cancel, abandon, retry, force_new, approve, reject) and carry it out.

@@ -116,12 +116,18 @@ def own_event(run: Run, route: Route, store_id: str, settings: JSON) -> dict[str
             type_, subject, data = route.emits.type, wanted["subject"] or subject, wanted["data"]
         except Missing as missing:
             facts["fault"] = f"{route.emits.type} was not raised: it needs {missing.name}, which has no value"
+    at = (run.ended_at or run.created_at).isoformat()
+    return envelope(own_event_id(run, store_id), store_id, type_, subject, at, data | facts)
+
+
+def envelope(id_: str, store_id: str, type_: str, subject: str, at: str, data: JSON) -> dict[str, Any]:
+    """An event of our own, in Event Grid's schema."""
     return {
-        "id": own_event_id(run, store_id),
+        "id": id_,
         "topic": f"/sluice/{store_id}",
         "subject": subject,
         "eventType": type_,
-        "eventTime": (run.ended_at or run.created_at).isoformat(),
+        "eventTime": at,
         "dataVersion": "1",
-        "data": data | facts,
+        "data": data,
     }

@@ -138,9 +138,8 @@ def read(body: bytes) -> Call:
         raise ValueError(f"at {message['at']!r} must have an offset, latency_ms {latency!r} must be at least 0")
     outputs = message.get("outputs") or {}
     series = outputs.get("predictions") if isinstance(outputs, Mapping) else None
-    found = tallies.relative(series, message.get("levels"))
-    finite = tuple(value for value in found if math.isfinite(value))
-    broken, shadow = len(found) - len(finite), message.get("shadow") is True
+    finite, broken = tallies.finite(tallies.relative(series, message.get("levels")))
+    shadow = message.get("shadow") is True
     return Call(endpoint, deployment, at.astimezone(dt.UTC), status, latency, finite, broken, shadow)
 
 

@@ -119,8 +119,13 @@ def one(status: int, latency_ms: float, predictions: Sequence[float], broken: in
 
 def answered(status: int, latency_ms: float, predictions: Sequence[float]) -> Tally:
     """A call whose predictions may be anything."""
-    finite = [value for value in predictions if math.isfinite(value)]
-    return one(status, latency_ms, finite, len(predictions) - len(finite))
+    return one(status, latency_ms, *finite(predictions))
+
+
+def finite(predictions: Sequence[float]) -> tuple[tuple[float, ...], int]:
+    """Those that are finite numbers, and how many are not."""
+    found = tuple(value for value in predictions if math.isfinite(value))
+    return found, len(predictions) - len(found)
 
 
 def relative(predictions: Any, levels: Any) -> list[float]:

@@ -63,10 +63,6 @@ class RestContainer:
             raise answer.unavailable(f"blob {name}")
         return int(answer.headers["Content-Length"])
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._service.close()
-
     async def _make(self, name: str, headers: Mapping[str, str], body: bytes) -> bool:
         answer = await self._send(name, "PUT", {**headers, "If-None-Match": "*"}, body)
         if answer.status != 201 and answer.code != "BlobAlreadyExists":

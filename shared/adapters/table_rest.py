@@ -162,10 +162,6 @@ class RestTable:
             raise answer.unavailable(what)
         return Refusal(answer.status, answer.code, int(told[1]) if told else None)
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._service.close()
-
     def _path(self, partition: str, row: str) -> str:
         return f"/{self._name}{address(partition, row)}"
 

@@ -138,10 +138,12 @@ class Checks:
         over = [effect for effect in live if self._live(effect)]
         if after.phase.final or after.phase is Phase.WAITING:
             self.hold(not over, f"no remote work outlives its attempt: {after.id} is {after.phase}: {after.reason}")
-        if after.route != "release" and after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
+        if after.route == "release":  # its effects are seen in its town
+            return
+        if after.phase is Phase.SUCCEEDED and (before is None or not before.phase.final):
             mine = [effect for effect in live if effect.attempt == after.attempt]
             self.hold(len(mine) == 1, f"each attempt is its own effect: {after.id} attempt {after.attempt}")
-        if after.route != "release" and after.phase is Phase.FAILED and "that was the last of" in after.reason:
+        if after.phase is Phase.FAILED and "that was the last of" in after.reason:
             self.hold(len(live) == after.attempt, f"each attempt is its own effect: {after.id} has {len(live)}")
 
     def lane_written(self, before: Lane | None, after: Lane) -> None:

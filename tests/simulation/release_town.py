@@ -18,7 +18,7 @@ from shared.release_backends import Answer, Backends, LoggedCall
 from shared.release_facts import DIGEST_TAG, RUN_TAG, Deployment, Endpoint, Group, Limits
 from shared.tallies import Tally
 from tests.simulation.dice import Dice
-from tests.simulation.release_images import REQUEST, Golden, Lake, Registry, digest_of
+from tests.simulation.release_images import REQUEST, FakeGolden, Lake, Registry, digest_of
 from tests.simulation.scheduler import NOON, Scheduler
 
 JSON = Mapping[str, Any]
@@ -112,7 +112,7 @@ class ReleaseTown:
         return Backends(
             images=registry, models=registry, containers=wired("containers", Containers(self)),
             endpoints=Endpoints(wired("azureml", AzureMl(self))), scoring=wired("scoring", Scoring(self)),
-            lake=Lake(), golden=Golden, served=wired("log", Log(self)), evidence=wired("evidence", self.evidence),
+            lake=Lake(), golden=FakeGolden, served=wired("log", Log(self)), evidence=wired("evidence", self.evidence),
         )  # fmt: skip
 
     # -- at rest ---------------------------------------------------------------------------------------------------
