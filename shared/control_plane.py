@@ -187,17 +187,26 @@ class ControlPlane:
         return self._drive(run, version, redelivered=redelivered)
 
     def _drive(self, run: Run, version: str, known: Known | None = None, *, redelivered: bool = False) -> str:
-        """Move a run on until it sleeps, rests, or somebody else moves it; rung again when the store is away."""
+        """Move a run on until it sleeps, rests, or somebody else moves it; rung again when the store is away.
+
+        Who holds its lease goes on from what a person, or a newer event, has written meanwhile: nobody else may.
+        """
+        holder = uuid.uuid4().hex[:12]
         try:
-            return self._steps_of(run, version, known, redelivered)
-        except Conflict as lost:
-            return f"somebody else was faster: {lost}"
+            while True:
+                try:
+                    return self._steps_of(run, version, known, redelivered, holder)
+                except Conflict as lost:
+                    found = self._world.lanes.run(LaneKey(run.route, run.key), run.generation)
+                    if found is None or found[0].leased_by != holder:
+                        return f"somebody else was faster: {lost}"
+                    (run, version), known = found, None
         except Unavailable as error:
             self._world.bells.ring_run(_ring(run), _AGAIN)
             return f"again in {_AGAIN}: {error}"
 
-    def _steps_of(self, run: Run, version: str, known: Known | None, redelivered: bool) -> str:
-        route, holder = self._routes.named(run.route) or _orphan(run), uuid.uuid4().hex[:12]
+    def _steps_of(self, run: Run, version: str, known: Known | None, redelivered: bool, holder: str) -> str:
+        route = self._routes.named(run.route) or _orphan(run)
         left: Lane | None = None
         while True:
             now = self._world.clock.now()

@@ -48,14 +48,20 @@ def test_an_event_that_the_journal_lacks_is_said_to_be_missing(town: Town) -> No
 
 
 def test_a_failed_run_is_worked_on_again_and_a_run_that_succeeded_is_not(town: Town) -> None:
-    image = {"target": {"repository": "demand-forecast", "digest": f"sha256:{'0' * 64}", "tag": "9"}}
+    digest = f"sha256:{'0' * 64}"
+    image = {"target": {"repository": "demand-forecast", "digest": digest, "tag": "9"}}
     pushed = {"id": "retry-me", "topic": "/r", "subject": "demand-forecast:9", "data": image, "dataVersion": "1"}
     town.deliver(pushed | {"eventType": "Microsoft.ContainerRegistry.ImagePushed", "eventTime": "2026-01-01T00:00:00Z"})
-    before = eventually(lambda: [row for row in town.runs("release", "demand-forecast") if row["phase"] == "failed"])
-    status, answer, _ = town.sluice("retry", before[-1]["run"])
+
+    def before() -> list[Row]:
+        rows = town.runs("release", "demand-forecast")
+        return rows if rows and rows[-1]["result"].get("digest") == digest and rows[-1]["phase"] == "failed" else []
+
+    count = len(eventually(before))
+    name = before()[-1]["run"]
+    status, answer, _ = town.sluice("retry", name)
     assert status == 0
     assert "is queued" in answer["said"]
-    name = before[-1]["run"]
 
     def again() -> list[Row]:
         rows = town.runs("release", "demand-forecast")
@@ -64,7 +70,7 @@ def test_a_failed_run_is_worked_on_again_and_a_run_that_succeeded_is_not(town: T
     eventually(again)
     status, answer, _ = town.sluice("retry", name, "--force-new")
     assert "joins generation" in answer["said"]
-    eventually(lambda: [row for row in town.runs("release", "demand-forecast")[len(before) :] if row["ended"]])
+    eventually(lambda: [row for row in town.runs("release", "demand-forecast")[count:] if row["ended"]])
     status, answer, _ = town.sluice("cancel", "no-such-run")
     assert status == 1
     assert "`sluice runs` lists" in answer["error"]

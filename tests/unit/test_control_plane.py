@@ -748,6 +748,26 @@ def test_calls_of_an_exclusive_action_are_made_by_one_worker_at_a_time(stages: l
     assert all(answer.startswith("held by another until") for answer in said)
 
 
+def test_who_holds_the_lease_takes_in_what_was_written_meanwhile(stages: list[Stage]) -> None:
+    """The message about it finds the run leased and is dropped: the cancelling must not wait for the sweep."""
+    stage = built(stages, CURATE, exclusive=True, plans={1: Plan(seconds=600)})
+    stage.send(event("1"))
+    worker, person, said = stage.process(), stage.process(), []
+    observe = stage.backend.observe
+
+    def slow(*args: Any) -> Any:
+        if not said:
+            (run,) = stage.runs()
+            person.control_plane.commands.cancel(run.id, "ann")
+            said.append(person.control_plane.advance(Ring(DEMAND, 1, run.ring_no)))
+        return observe(*args)
+
+    stage.backend.observe = slow  # type: ignore[method-assign]
+    play_until(stage, Phase.CANCELLED, worker)
+    assert said[0].startswith("held by another until")
+    assert stage.clock.now() < NOON + leases.LEASE
+
+
 def test_who_finds_a_run_asleep_by_a_late_clock_does_not_take_its_lease_away(stages: list[Stage]) -> None:
     stage = built(stages, CURATE, exclusive=True, plans={1: Plan(seconds=600)})
     process = stage.process()
