@@ -40,7 +40,8 @@ class Observation:
     """What a backend says of an attempt, read from its authoritative state.
 
     `progress` replaces what a many-step action remembers between calls; `result` is merged into the run's result;
-    `correlation` is set when the backend's thing tells to which chain it belongs.
+    `correlation` is set when the backend's thing tells to which chain it belongs; `retry_after` is in how many seconds
+    to look again, where that is known.
     """
 
     status: Status
@@ -49,3 +50,4 @@ class Observation:
     progress: JSON | None = None
     result: JSON = dataclasses.field(default_factory=dict)
     correlation: str | None = None
+    retry_after: float | None = None

@@ -157,10 +157,10 @@ class Ending:
 class Facts:
     """What a step has looked up; each step fills in what its rule reads.
 
-    `refused` is a backend's final no, `unreachable` a service that did not answer this time; `waited` is for how many
-    seconds the step has been tried.  `tagged` is the digest that the plan's tag names now.  `chain` are the newest
-    records of the endpoint's evidence, the newest first.  `challenger` and `champion` are what both have served since
-    the stage began, where that was measured.
+    `refused` is a backend's final no, `unreachable` a service that did not answer this time, `called` whether it was
+    asked to do something; `waited` is for how many seconds the step has been tried.  `tagged` is the digest that the
+    plan's tag names now.  `chain` are the newest records of the endpoint's evidence, the newest first.  `challenger`
+    and `champion` are what both have served since the stage began, where that was measured.
     """
 
     labels: Mapping[str, str] | None = None
@@ -180,6 +180,7 @@ class Facts:
     decisions: tuple[Decision, ...] = ()
     ending: Ending | None = None
     unreachable: str | None = None
+    called: bool = False
     refused: str | None = None
     now: dt.datetime = _EPOCH
     waited: float = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared import release_evidence, release_shares
 from shared.observations import Failure
-from shared.release_facts import RUN_TAG, Deployment, Facts, Plan
+from shared.release_facts import RUN_TAG, Deployment, Facts, Plan, elapsed
 from shared.release_steps import Step
 from shared.release_verdicts import Act, Done, Effect, Fail, Next, Verdict, Wait
 
@@ -193,14 +193,22 @@ def smoke(_: Plan, progress: JSON, facts: Facts) -> Verdict:
     return Next(f"deployment {name} predicts what QA saw", progress={"stands": name})
 
 
-def may_appear(progress: JSON, facts: Facts, *asking: Step) -> bool:
-    """Whether what is absent may be on its way: the release turned back in a step that was asking for it.
+def unanswered(progress: JSON, facts: Facts) -> JSON:
+    """When the call of a step was made whose answer was lost: it may take effect until its deadline has passed."""
+    if not facts.called:
+        return {}
+    return {"unanswered": {**progress.get("unanswered", {}), progress["step"]: facts.now.isoformat()}}
+
+
+def may_appear(progress: JSON, facts: Facts, asking: Step, waiting: Step) -> bool:
+    """Whether what is absent may be on its way, or on its way back after it was deleted.
 
     A call in flight, or one whose answer was lost, may take effect until its deadline has surely passed.
     """
     failure = progress.get("failure") or {}
-    unsure = failure.get("at") in asking and not failure.get("refused") and not progress.get("seen")
-    return unsure and facts.waited < _GRACE
+    unsure = failure.get("at") in (asking, waiting) and not failure.get("refused") and not progress.get("seen")
+    called = progress.get("unanswered", {}).get(asking)
+    return bool((unsure and facts.waited < _GRACE) or (called and elapsed(called, facts.now) < _GRACE))
 
 
 def hopeless(facts: Facts) -> bool:

@@ -129,7 +129,7 @@ def _judge(plan: Plan, progress: JSON, facts: Facts, rule: Rule, now: dt.datetim
     if facts.refused:
         verdict: Verdict = Fail(f"it was refused: {facts.refused}")
     elif facts.unreachable and not rules.hopeless(facts):
-        verdict = Wait(facts.unreachable)
+        verdict = Wait(facts.unreachable, rules.unanswered(progress, facts))
     else:
         verdict = rule.judge(plan, progress, facts)
     if isinstance(verdict, Wait | Act) and waited > minutes * 60:

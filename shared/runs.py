@@ -225,6 +225,7 @@ def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run
     )
     if seen.status is Status.ACTIVE:
         pause = dt.timedelta(0) if moved else _pause(run.phase_at or run.created_at, now)
+        pause = pause if seen.retry_after is None else dt.timedelta(seconds=seen.retry_after)
         return dataclasses.replace(run, reason=seen.reason, next_at=now + pause)
     if seen.status is Status.SUCCEEDED:
         return _end(run, Phase.SUCCEEDED, seen.reason, now)

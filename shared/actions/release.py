@@ -26,6 +26,9 @@ from shared.releases import Move
 
 JSON = Mapping[str, Any]
 
+_PAUSE = 2.0
+"""After so many seconds a call is repeated whose answer was lost, where the backend says nothing else."""
+
 
 class Release:
     """The action `release`."""
@@ -58,19 +61,22 @@ class Release:
         """
         plan, known = Plan.of(request), progress
         progress = progress or releases.begun(self._clock.now())
-        asked = self._asked(plan, request, progress)
+        asked, called, pause = self._asked(plan, request, progress), False, None
         try:
             facts = self._look(plan, progress, asked)
             move = self._advance(plan, progress, facts)
-            if move.effect:
+            called = move.effect is not None
+            if called:
                 move = self._tried(move, plan, progress, facts, asked)
         except Unavailable as error:
-            facts = dataclasses.replace(asked, unreachable=str(error))
+            facts = dataclasses.replace(asked, unreachable=str(error), called=called)
             move = self._advance(plan, progress, facts)
             if move.status is Status.ACTIVE and move.progress == known:
                 raise  # nothing has changed: the run tells it, and asks again when the backend wishes
+            if move.progress["step"] == progress["step"]:
+                pause = error.retry_after or _PAUSE
         correlation = (facts.labels or {}).get(release_rules.CORRELATION_LABEL)
-        return Observation(move.status, move.reason, move.failure, move.progress, move.result, correlation)
+        return Observation(move.status, move.reason, move.failure, move.progress, move.result, correlation, pause)
 
     def cancel(self, request: JSON, remote: Remote) -> None:
         """Nothing: a release learns from `request["ending"]` that it is to end, and turns back step by step."""

@@ -351,9 +351,11 @@ class Evidence:
 GROUP = Plan.of(request()).group
 
 
-def steps_until(world: World, asked: dict[str, object], step: str) -> dict[str, object]:
+def steps_until(
+    world: World, asked: dict[str, object], step: str, progress: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """The progress with which a release enters a step; half a minute passes whenever nothing has changed."""
-    progress: dict[str, object] = {}
+    progress = dict(progress or {})
     for _ in range(500):
         if progress.get("step") == step:
             return progress

@@ -98,6 +98,22 @@ def test_what_was_asked_for_when_the_release_turned_back_is_looked_for_until_it_
     assert_untouched(world)
 
 
+def test_a_container_group_whose_first_call_takes_effect_after_it_was_deleted_is_deleted_again() -> None:
+    world = World()
+    progress = steps_until(world, request(), "qa_create")
+    world.fault = lambda what: "before" if what.startswith("create") else None
+    seen = world.observe(request(), progress)
+    assert (seen.status, seen.retry_after) == (Status.ACTIVE, 2.0)
+    world.fault = lambda _: None
+    progress = steps_until(world, request(), "qa_delete", dict(seen.progress or {}))
+    late = world.groups[GROUP]
+    progress = dict(world.observe(request(), progress).progress or {})
+    assert not world.groups
+    world.groups[GROUP] = late
+    assert finish(world, request(), progress).status is Status.SUCCEEDED
+    assert not world.groups
+
+
 def test_a_release_is_not_superseded_by_its_own_image() -> None:
     world = World()
     world.serve(OLD, 30)
