@@ -23,9 +23,9 @@ reached through `ports`; the actions (`actions/`) and adapters (`adapters/`) sta
 together from `settings`, when `process` is first asked for the app.
 `upkeep` runs beside it: `indexing` builds the id index from the journal (`event_index`, of `segments`), `retirement`
 takes what is old out of the lanes, and `late_events` keeps what comes after that from being absorbed twice.
-`operations` is what operators can ask and do, `history` what has happened (`deliveries` and how they ended),
-`explanation` the why, `telemetry` the seam to Application Insights; `errors` says what a caller should do about a
-failure.
+`operations` is what operators can ask and do, `history` what has happened (`deliveries` and how they ended, out of
+`journal_lines`), `explanation` the why, `telemetry` the seam to Application Insights; `errors` says what a caller
+should do about a failure.
 
 Core modules import the standard library and core modules before them, nothing else.
 """

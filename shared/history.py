@@ -16,8 +16,9 @@ from shared.deliveries import Delivery, Place
 from shared.errors import NotFound
 from shared.event_index import JOURNAL, Catalog, EventIndex, chain_name, event_name
 from shared.intake import Outcome
+from shared.journal_lines import Line
 from shared.lanes import LaneKey
-from shared.ports import JSON, Absorption, DueIndex, Journal, Lanes, Line, Sets
+from shared.ports import JSON, Absorption, DueIndex, Journal, Lanes, Sets
 from shared.retirement import Keeping
 from shared.runs import Run
 
@@ -73,7 +74,7 @@ class History:
 
     def counts(self) -> dict[str, int]:
         """How many deliveries there are, and how they ended; of older ones, how they had ended when indexed."""
-        tail = [(line.reference, json.loads(line.text)) for line in self._tail]
+        tail = [(line.reference, record) for line in self._tail if (record := line.record)]
         new = deliveries.outcomes([found for found in tail if found[1]["kind"] == "delivery"], self._lanes)
         names = ("deliveries", *map(str, Outcome))
         return {name: self._catalog.counts.get(name, 0) + new.get(name, 0) for name in names}
@@ -104,7 +105,7 @@ class History:
     def _deliveries(self, event_id: str) -> list[Delivery]:
         references = self._index.find(self._catalog, JOURNAL, event_name(event_id))
         needle = json.dumps(event_id)[1:-1].encode()
-        references += [line.reference for line in self._tail if needle in line.text]
+        references += [line.reference for line in self._tail if needle in line.text and line.record]
         records = {reference: self._journal.read(reference) for reference in references}
         found = [
             self._delivery(reference, record)
@@ -116,7 +117,7 @@ class History:
     def _ended(self, correlation: str) -> list[tuple[LaneKey, int]]:
         references = self._index.find(self._catalog, JOURNAL, chain_name(correlation))
         records = [self._journal.read(reference) for reference in references]
-        records += [json.loads(line.text) for line in self._tail if b'"sluice"' in line.text]
+        records += [record for line in self._tail if b'"sluice"' in line.text and (record := line.record)]
         ends = [end for record in records if (end := deliveries.end(record))]
         return [(end.lane, end.generation) for end in ends if end.correlation == correlation]
 

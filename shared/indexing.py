@@ -9,13 +9,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime as dt
-import json
 from collections.abc import Callable
 from typing import Any
 
 from shared import deliveries
 from shared.event_index import JOURNAL, Catalog, EventIndex, chain_name, event_name
-from shared.ports import JSON, Journal, Lanes, Line
+from shared.journal_lines import Line
+from shared.ports import JSON, Journal, Lanes
 from shared.retirement import Keeping, Retirement
 
 _MOST_AT_ONCE = 50_000
@@ -34,9 +34,9 @@ class _Chunk:
     def full(self) -> bool:
         return len(self.records) >= _MOST_AT_ONCE
 
-    def take(self, file: str, line: Line, record: dict[str, Any]) -> None:
+    def take(self, file: str, line: Line, record: dict[str, Any] | None) -> None:
         self.files[file] = line.end
-        if record["kind"] == "delivery":
+        if record and record["kind"] == "delivery":
             if record["origin"] != "sluice":
                 record.pop("raw", None)
             self.records.append((line.reference, record))
@@ -76,8 +76,10 @@ class Indexing:
         if chunk.full:
             return False
         for line in self._journal.lines(file, at):
-            record = json.loads(line.text)
-            if chunk.full or ("received" in record and dt.datetime.fromisoformat(record["received"]) > until):
+            record = line.record
+            if chunk.full or (
+                record and "received" in record and dt.datetime.fromisoformat(record["received"]) > until
+            ):
                 return False
             chunk.take(file, line, record)
         return True

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from shared.journal_lines import Line
 from shared.lanes import Collected, Lane, LaneKey
 from shared.limits import Limit
 from shared.observations import Observation, Remote
@@ -53,15 +54,6 @@ class Absorbed:
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Line:
-    """One record as the journal keeps it: its reference, its JSON text, and the position where the next one begins."""
-
-    reference: str
-    text: bytes
-    end: int
-
-
 class Journal(Protocol):
     """The append-only log of every delivery, operator command and run fact, in files that only grow."""
 
@@ -72,7 +64,7 @@ class Journal(Protocol):
         """The record that a reference names.  Raises NotFound."""
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
-        """Every record with its reference, the newest first; what is not asked for is not read."""
+        """Every record but the damaged, with its reference, the newest first; what is not asked for is not read."""
 
     def files(self, day: str) -> list[tuple[str, int]]:
         """Each file of this day (`2026/03/02`) and of later ones by its name, with its length, in order; "" for all."""

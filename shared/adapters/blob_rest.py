@@ -40,11 +40,11 @@ class RestContainer:
         return await self._make(name, {"x-ms-blob-type": "BlockBlob", **_BYTES}, body)
 
     async def read(self, name: str, at: int = 0, length: int | None = None) -> bytes | None:
-        """A blob, or part of it; None when it does not exist."""
+        """A blob, or part of it, empty when it ends before; None when it does not exist."""
         part = {} if length is None else {"x-ms-range": f"bytes={at}-{at + length - 1}"}
         answer = await self._send(name, "GET", part)
-        if answer.status == 404:
-            return None
+        if answer.status in (404, 416):
+            return None if answer.status == 404 else b""
         if answer.status not in (200, 206):
             raise answer.unavailable(f"blob {name}")
         return answer.body

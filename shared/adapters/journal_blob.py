@@ -15,15 +15,16 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
 from shared.adapters.azure_errors import translated
 from shared.adapters.blob_rest import RestContainer
 from shared.errors import NotFound, Unavailable
 from shared.event_loop import EventLoop
-from shared.ports import JSON, Clock, Line
+from shared.journal_lines import Line
+from shared.ports import JSON, Clock
 
 _MOST_BLOCKS = 45_000
 _LARGEST_BLOCK = 3_500_000
@@ -77,16 +78,17 @@ class BlobJournal:
         if line is None:
             part = self._rest.read(_PREFIX + found["file"], int(found["offset"]), int(found["length"]))
             line = self._loop.wait(part)
-        if line is None:
+        record = Line(reference, line, 0).record if line else None
+        if record is None:
             raise NotFound(f"the journal has no record {reference}")
-        return self._whole(line)
+        return self._whole(record)
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
         """See `ports.Journal`."""
         for hour in self._hours(_PREFIX):
             with translated("the journal"):
                 files = [(blob.name, blob.size) for blob in self._container.list_blobs(name_starts_with=hour)]
-            written = [map(self._record, self._backwards(name, size)) for name, size in files]
+            written = [self._backwards(name, size) for name, size in files]
             yield from heapq.merge(*written, key=lambda found: str(found[1].get("received", "")), reverse=True)
 
     def files(self, day: str) -> list[tuple[str, int]]:
@@ -121,8 +123,7 @@ class BlobJournal:
         await self._rest.write(name, raw.encode(errors="surrogatepass"))
         return {**record, "raw": "", "payload": name}
 
-    def _whole(self, line: bytes) -> JSON:
-        record: dict[str, object] = json.loads(line)
+    def _whole(self, record: dict[str, Any]) -> JSON:
         if "payload" in record:
             payload = self._loop.wait(self._rest.read(str(record.pop("payload")))) or b""
             record["raw"] = payload.decode(errors="surrogatepass")
@@ -138,8 +139,8 @@ class BlobJournal:
         for folder in sorted(folders, reverse=True):
             yield from self._hours(folder)
 
-    def _backwards(self, name: str, size: int) -> Iterator[tuple[str, bytes]]:
-        """The references and lines of a file, the last first."""
+    def _backwards(self, name: str, size: int) -> Iterator[tuple[str, JSON]]:
+        """The references and records of a file, the last first."""
         file, rest, end = name.removeprefix(_PREFIX), b"", size
         while end:
             at = max(0, end - _LAST_PART)
@@ -147,24 +148,16 @@ class BlobJournal:
             if at == 0:
                 whole, first = [first, *whole], b""
             place = at + len(first) + sum(map(len, whole))
-            for line in reversed(whole):
-                place -= len(line)
-                yield f"{file}@{place}+{len(line)}", line
+            for text in reversed(whole):
+                line = Line(f"{file}@{place - len(text)}+{len(text)}", text, place)
+                place -= len(text)
+                if record := line.record:
+                    yield line.reference, self._whole(record)
             rest, end = first, at
-
-    def _record(self, found: tuple[str, bytes]) -> tuple[str, JSON]:
-        return found[0], self._whole(found[1])
 
     def _part(self, name: str, at: int, length: int) -> bytes:
         """Part of a file, empty where it ends: what is appended meanwhile does no harm."""
-        with translated("the journal"):
-            try:
-                part: bytes = self._container.download_blob(name, offset=at, length=length).readall()
-            except HttpResponseError as error:
-                if error.status_code == 416:
-                    return b""
-                raise
-        return part
+        return self._loop.wait(self._rest.read(name, at, length)) or b""
 
     async def _append_block(self, block: bytes) -> tuple[str, int]:
         """Append at the expected position; answers the file and the position."""

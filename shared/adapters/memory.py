@@ -14,9 +14,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from shared.errors import Closed, Conflict, NotFound
+from shared.journal_lines import Line
 from shared.lanes import Collected, Lane, LaneKey
 from shared.limits import Limit
-from shared.ports import JSON, Absorbed, Absorption, Clock, Due, Line, Ring
+from shared.ports import JSON, Absorbed, Absorption, Clock, Due, Ring
 from shared.runs import Run
 
 
@@ -50,8 +51,9 @@ class MemoryJournal:
 
     def scan(self) -> Iterator[tuple[str, JSON]]:
         """See `ports.Journal`."""
-        for number in range(len(self._lines) - 1, -1, -1):
-            yield f"memory@{number}", self.read(f"memory@{number}")
+        for line in reversed(list(self.lines("memory", 0))):
+            if record := line.record:
+                yield line.reference, record
 
     def files(self, day: str) -> list[tuple[str, int]]:  # noqa: ARG002  # it is one file, of no day
         """See `ports.Journal`."""

@@ -55,3 +55,10 @@ def test_a_large_payload_may_hold_a_lone_surrogate(store: Store) -> None:
     raw = "\ud800" * 1_200_000
     (reference,) = store.wait(store.journal.append([{"kind": "payload", "raw": raw}]))
     assert store.journal.read(reference)["raw"] == raw
+
+
+def test_a_reference_behind_the_end_of_a_file_is_not_found(store: Store) -> None:
+    (reference,) = store.wait(store.journal.append([{"kind": "mark"}]))
+    file, _, _ = reference.partition("@")
+    with pytest.raises(NotFound):
+        store.journal.read(f"{file}@{10**9}+10")

@@ -120,3 +120,15 @@ def test_the_index_does_not_hold_payloads(stage: Stage) -> None:
     kept = b"".join(content for content, _, _ in stage.blobs._blobs.values())
     assert b"eventType" not in kept
     assert json.loads(stage.blobs._blobs["catalog.json"][0])["files"] == {"memory": len(stage.journal._lines)}
+
+
+def test_a_damaged_record_of_the_journal_hides_no_other(stage: Stage) -> None:
+    before, lines = whole(stage)["counts"], stage.journal._lines
+    [ignored] = [number for number, line in enumerate(lines) if '"id": "other"' in line]
+    lines[ignored] = '{"kind": "deli'
+    lines.append("not json, demand-1")
+    left = before | {"deliveries": before["deliveries"] - 1, "ignored": before["ignored"] - 1}
+    assert whole(stage)["counts"] == left
+    stage.clock.time += dt.timedelta(minutes=5)
+    assert stage.process().upkeep.tick().indexed == left["deliveries"]
+    assert whole(stage)["counts"] == left
