@@ -80,10 +80,10 @@ def _cases(stage: Stage) -> list[Case]:
              lambda: inserts.transactions(connection, within), "transactions"),
         *(_peer(peer) for peer in stage.peers),
     ]  # fmt: skip
-    kinds: list[tuple[str, Callable[[int], list[Event]]]] = [(LAKE, lake_mix)]
-    kinds += [(f"all match, {_lanes(lanes)}", _all(lanes)) for lanes in (1, 20, 200)]
     means = f"{stage.sluice.means}; {stage.sluice.stored}"
-    for in_flight, batch, (kind, make) in itertools.product(stage.in_flight, (1, 64), kinds):
+    for in_flight, batch, lanes in itertools.product(stage.in_flight, (1, 64), (0, 1, 20, 200)):
+        kind = f"all match, {lanes} lane{'s' * (lanes > 1)}" if lanes else LAKE
+        make = _all(lanes, f"t{in_flight}-{batch}-") if lanes else lake_mix
         count = 320 if stage.quick else max(LOAD, batch * in_flight)
         form = "single" if batch == 1 else "batches of 64"
         name, fact = f"Sluice, {form}, {kind}, {in_flight} in flight", f"accept {form}, {kind}, {in_flight}"
@@ -91,12 +91,9 @@ def _cases(stage: Stage) -> list[Case]:
     return found
 
 
-def _lanes(count: int) -> str:
-    return "1 lane" if count == 1 else f"{count} lanes"
-
-
-def _all(lanes: int) -> Callable[[int], list[Event]]:
-    return lambda count: commits(count, lanes)
+def _all(lanes: int, name: str) -> Callable[[int], list[Event]]:
+    """Each row of the table has lanes of its own: Azurite looks for a row among all that its partition holds."""
+    return lambda count: commits(count, lanes, name=name)
 
 
 def _ours(
