@@ -74,7 +74,7 @@ class ReleaseTown:
 
     def write_by_hand(self) -> None:
         """A person changes the traffic of production behind everybody's back."""
-        standing = sorted(name for name in self.standing if self.state(name) == "Succeeded")
+        standing = sorted(name for name in list(self.standing) if self.state(name) == "Succeeded")
         if len(standing) > 1 and self.busy_until <= self.scheduler.now:
             self.by_hand = True
             self.write(dict(zip(standing, (37, 63), strict=False)))
