@@ -35,7 +35,7 @@ class Checks:
         self.journalled_ids: set[str] = set()
         self._busy: collections.Counter[str] = collections.Counter()
         self.renewed: list[str] = []
-        self.abandoned: set[str] = set()
+        self.abandoned: list[str] = []
         """Runs whose remote work a person no longer waits for; what becomes of it is theirs to look for."""
 
     def hold(self, true: bool, sentence: str) -> None:

@@ -209,13 +209,13 @@ class Simulation:
 
     def _command(self, instance: Instance, what: str, run: Run) -> None:
         def work() -> None:
-            before = set(self.checks.abandoned)
             if what == "abandon":
-                self.checks.abandoned.add(run.id)
+                self.checks.abandoned.append(run.id)
             try:
                 said = getattr(instance.control_plane.commands, what)(run.id, _WHO.get(what, "ada"))
             except ValueError:
-                self.checks.abandoned &= before
+                if what == "abandon":
+                    self.checks.abandoned.remove(run.id)
                 raise
             self.note(f"operator: {said}")
             if what == "force_new":
