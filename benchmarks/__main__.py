@@ -45,6 +45,8 @@ async def run(given: argparse.Namespace) -> int:
             if name not in given.only:
                 continue
             say(f"{name}:")
+            if parts:
+                await stage.renew()
             if name not in WITH_PEERS:
                 stage.dismiss_peers()
             try:

@@ -82,8 +82,8 @@ class Ground:
 
     def end(self) -> None:
         """End what runs here, and forget the store; the hosts' logs stay until the next run."""
-        for hosts in self._hosts:
-            hosts.end()
+        while self._hosts:
+            self._hosts.pop().end()
         if self._azurite is not None:
             self._azurite.terminate()
             try:

@@ -47,14 +47,17 @@ class Stage:
         await asyncio.to_thread(ground.start)
         sluice = Sluice(FOLDER / "sluice", stub, ground)
         try:
-            await sluice.start()
-            await deliver(
-                sluice.address(), sluice.requests(Work.LAKE, lake_mix(1)), 1
-            )  # the store is made at first use
+            await _begin(sluice)
         except BaseException:
             ground.end()
             raise
         return cls(rounds, in_flight, quick, stub, ground, sluice, Relay(ground.cloud))
+
+    async def renew(self) -> None:
+        """Go on with an empty store: what one part leaves makes Azurite slower for the next."""
+        await asyncio.to_thread(self.ground.end)
+        await asyncio.to_thread(self.ground.start)
+        await _begin(self.sluice)
 
     async def bring_peers(self) -> None:
         """Install and start the others; one that cannot be had is told of and left out."""
@@ -108,6 +111,12 @@ class Stage:
         """End everything."""
         self.dismiss_peers()
         self.ground.end()
+
+
+async def _begin(sluice: Sluice) -> None:
+    """Start the host; the store is made at first use."""
+    await sluice.start()
+    await deliver(sluice.address(), sluice.requests(Work.LAKE, lake_mix(1)), 1)
 
 
 def say(text: str) -> None:
