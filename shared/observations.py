@@ -41,7 +41,7 @@ class Observation:
 
     `progress` replaces what a many-step action remembers between calls; `result` is merged into the run's result;
     `correlation` is set when the backend's thing tells to which chain it belongs; `retry_after` is in how many seconds
-    to look again, where that is known.
+    to look again, where that is known; `url` where a person can look at it, where its start did not tell.
     """
 
     status: Status
@@ -51,3 +51,4 @@ class Observation:
     result: JSON = dataclasses.field(default_factory=dict)
     correlation: str | None = None
     retry_after: float | None = None
+    url: str | None = None

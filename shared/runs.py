@@ -222,6 +222,7 @@ def observed(run: Run, seen: Observation, now: dt.datetime, retry: Retry) -> Run
         progress=run.progress if seen.progress is None else seen.progress,
         result={**run.result, **seen.result},
         correlation=seen.correlation or run.correlation,
+        remote=run.remote and dataclasses.replace(run.remote, url=run.remote.url or seen.url),
     )
     if seen.status is Status.ACTIVE:
         pause = dt.timedelta(0) if moved else _pause(run.phase_at or run.created_at, now)

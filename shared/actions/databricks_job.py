@@ -6,12 +6,13 @@ the run stamps its commit's `userMetadata` with our run id, and that commit's ve
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from shared.actions import absence
-from shared.backends import Databricks, DeltaLog
+from shared.backends import Databricks, DatabricksRun, DeltaLog
 from shared.errors import Gone, NotFound, Refused
 from shared.failures import of_databricks
 from shared.observations import Failure, Observation, Remote, Status
@@ -46,18 +47,23 @@ class DatabricksJob:
         options = request["options"]
         parameters = {name: _text(value) for name, value in options.get("parameters", {}).items()}
         try:
-            run_id = self._run_now(options["job"], request["token"], parameters)
+            return Remote(str(self._run_now(options["job"], request["token"], parameters)))
         except Gone as error:
             raise Refused(absence.deleted(f"the Databricks run of token {request['token']}", request)) from error
-        found = self._databricks.run(run_id)
-        return Remote(str(run_id), found[1] if found else None)
 
     def observe(self, request: JSON, remote: Remote, progress: JSON) -> Observation:
         """The Databricks run's state; when it has succeeded, with the version that it wrote."""
         found = self._databricks.run(int(remote.id))
         if found is None:
             return absence.missing(f"Databricks run {remote.id}", request, progress, self._clock.now())
-        run, _ = found
+        run, url = found
+        return dataclasses.replace(self._told(request, remote, progress, run), url=url)
+
+    def cancel(self, request: JSON, remote: Remote) -> None:  # noqa: ARG002
+        """Ask the Databricks run to stop."""
+        self._databricks.cancel(int(remote.id))
+
+    def _told(self, request: JSON, remote: Remote, progress: JSON, run: DatabricksRun) -> Observation:
         if run.ended is None:
             return Observation(
                 Status.ACTIVE, f"Databricks run {remote.id} is {run.state}", progress=absence.seen(progress)
@@ -69,10 +75,6 @@ class DatabricksJob:
         if verdict is Status.SUCCEEDED:
             return self._succeeded(request, remote, run.ended, result)
         return Observation(verdict, reason, result=result)
-
-    def cancel(self, request: JSON, remote: Remote) -> None:  # noqa: ARG002
-        """Ask the Databricks run to stop."""
-        self._databricks.cancel(int(remote.id))
 
     def _run_now(self, name: str, token: str, parameters: Mapping[str, str]) -> int:
         known = name in self._jobs

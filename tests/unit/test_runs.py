@@ -268,6 +268,19 @@ def test_an_active_run_is_asked_again_after_a_tenth_of_the_time_waited(elapsed: 
     assert runs.unobserved(running(), "no answer", now).next_at == now + dt.timedelta(seconds=pause)
 
 
+def test_what_the_action_knows_of_the_next_look_goes_before_what_is_usual() -> None:
+    for progress in (None, {"step": 2}):
+        seen = dataclasses.replace(ACTIVE, retry_after=7.0, progress=progress)
+        assert runs.observed(running(), seen, at(3), RETRY).next_at == at(10)
+
+
+def test_where_a_person_can_look_is_told_by_the_start_or_by_what_is_seen_later() -> None:
+    seen = dataclasses.replace(ACTIVE, url="https://seen")
+    unknown = runs.started(starting(), Remote("17"), at(2))
+    told = [runs.observed(run, seen, at(3), RETRY).remote for run in (unknown, running())]
+    assert told == [Remote("17", "https://seen"), Remote("17", "https://there")]
+
+
 def test_progress_is_followed_at_once_and_replaces_the_last() -> None:
     first = runs.observed(running(), dataclasses.replace(ACTIVE, progress={"step": 1}), at(9), RETRY)
     assert (first.next_at, first.progress) == (at(9), {"step": 1})

@@ -78,8 +78,15 @@ def test_one_token_is_one_databricks_run_also_when_the_answer_is_lost() -> None:
     with pytest.raises(Unavailable):
         action.start(request())
     workspace.lost = False
-    assert action.start(request()) == action.start(request()) == Remote("1000", "http://page/1000")
+    assert action.start(request()) == action.start(request()) == Remote("1000")
     assert len(workspace.runs) == 1
+
+
+def test_what_is_seen_tells_where_a_person_can_look() -> None:
+    workspace = Workspace()
+    action = made(workspace)
+    remote = action.start(request())
+    assert action.observe(request(), remote, {}).url == "http://page/1000"
 
 
 def test_parameters_become_text() -> None:
