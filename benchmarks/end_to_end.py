@@ -55,6 +55,8 @@ async def _compare(stage: Stage, part: Part, work: Work) -> None:
     found: dict[str, list[Run]] = collections.defaultdict(list)
     counts: dict[str, int] = {}
     for turn in range(-1, stage.rounds):  # the first turn warms; each tells how many events make some seconds
+        await stage.renew()
+        await _once(stage, stage.sluice, work, A_LANE * _LEAST[work])
         for system in [stage.sluice, *stage.peers]:
             if work not in system.events:
                 continue

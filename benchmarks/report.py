@@ -105,9 +105,10 @@ A delivery that was refused is sent again, as Event Grid does, and counted; what
 **What an acknowledgement means.** Sluice: the journal and every matched lane have the event.
 Azurite answers from memory and saves every five seconds, for us as for the raw inserts beside us:
 none of their acknowledgements has been on a disk.
-It looks for a row among all rows of its partition (its `LokiTableMetadataStore` asks LokiJS, which uses one index): the
-more a lane holds, the slower it is, which Azure's tables are not.  So each row of the first table has lanes of its own,
-and each part begins with an empty store; what size does is measured in the part on growth.
+It looks for a row among all rows of its partition, and replacing one moves the places of all rows of the table (its
+`LokiTableMetadataStore`, over LokiJS), so that it grows slow as it fills, which Azure's tables do not.  Each row of the
+first table therefore has lanes of its own, and our rounds begin with an empty store, the raw inserts' too; the other
+systems keep what they hold.  What size does is measured in the part on growth.
 Restate, and DBOS on either database, call fsync before they answer; Prefect acknowledges into the memory of its server.
 Azure Storage is durable when it answers, and further away: no number here is a measurement of Azure.
 """

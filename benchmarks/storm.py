@@ -112,12 +112,14 @@ async def measure(stage: Stage) -> Part:
     events = 1000 if stage.quick else EVENTS
     part = Part(f"Storm: {events:,} blob events of {TABLES} tables")
     found: dict[str, list[Storm]] = collections.defaultdict(list)
-    async with stage.hosts(counted=True) as [host]:
-        storming = Storming(stage, host, events)
-        for turn in range(stage.rounds):
-            for road, hub in ((f"hub function, batches of {BATCH}", True), ("single deliveries, 32 in flight", False)):
+    roads = {f"hub function, batches of {BATCH}": True, "single deliveries, 32 in flight": False}
+    for turn in range(stage.rounds):
+        await stage.renew()
+        async with stage.hosts(counted=True) as [host]:
+            storming = Storming(stage, host, events)
+            for road, hub in roads.items():
                 found[road].append(await storming.once(hub=hub))
-            say(f"  storm: round {turn + 1} of {stage.rounds}")
+        say(f"  storm: round {turn + 1} of {stage.rounds}")
     part.note(
         "Operations are counted by a relay between host and Azurite, which slows both; looks into queues are left out."
     )
