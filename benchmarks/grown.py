@@ -76,7 +76,7 @@ async def _grow(large: Ground, host: Host, events: int, lanes: int) -> list[str]
     matching, other = commits(1, 1, name="template-")[0], lake_mix(1)[0]
     for event in (matching, other):
         await deliver(address, [post(address, bodies([event], 1)[0], NOTIFICATION)], 1)
-    return await Seed(large, matching, other).grow(events, lanes)
+    return await asyncio.to_thread(Seed(large, matching, other).grow, events, lanes)
 
 
 async def _tend(host: Host) -> None:

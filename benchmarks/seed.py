@@ -51,14 +51,18 @@ class Seed:
         container = ContainerClient.from_connection_string(ground.connection, "sluice")
         self._services = [open_service(storage, name, lambda: None) for name in ("blob", "table")]
         self._blobs = RestContainer(self._services[0], "sluice")
-        self._journal = BlobJournal(container, self._blobs, EventLoop(), Yesterday())
+        self._loop = EventLoop()
+        self._journal = BlobJournal(container, self._blobs, self._loop, Yesterday())
         self._lanes = RestTable(self._services[1], "sluicelanes")
         self._rows = TableServiceClient.from_connection_string(ground.connection).get_table_client("sluicelanes")
 
-    async def grow(self, events: int, lanes: int) -> list[str]:
+    def grow(self, events: int, lanes: int) -> list[str]:
         """Journal so many events, and give so many lanes one event each; ids of some that are in a lane."""
         told = {str(record.get("id")): record for _, record in self._journal.scan()}
         matching, other = (_aged(told[str(event["id"])]) for event in (self._matching, self._other))
+        return self._loop.wait(self._grow(matching, other, events, lanes))
+
+    async def _grow(self, matching: Row, other: Row, events: int, lanes: int) -> list[str]:
         made = commits(lanes, lanes, name=f"g{uuid.uuid4().hex[:6]}-")
         await self._fill(other, events - lanes)
         references = await self._write(self._copies(matching, made))
