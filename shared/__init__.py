@@ -1,12 +1,13 @@
 """Sluice, in reading order.
 
-An event arrives (`events`), is matched against the routes (`routing`, with `filters` and `templates`; `route_file`
-reads them), is journalled and absorbed into lanes in groups (`intake`, on the one `event_loop`, `intake_loop`).  A
-lane decides when its generation becomes a run (`lanes`, by the policy of its route, `flow`); the set of a generation
-is written down (`manifests`) and its run goes through attempts until it is final (`runs`, by the table in `phases`),
-asking what was frozen (`requests`), under a lease where no name makes a call safe (`leases`); what the backends
-answer are `observations`, `failures` says what their words for an error mean, and `patience` how long their calls may
-take. `limits` counts the places of a route, `commands` are what a person may do to a run.
+An event arrives (`events`), is matched against the routes (`routing`, with `filters`, `subject_pattern` and
+`templates`; `route_file` reads them), is journalled and absorbed into lanes in groups (`intake`, on the one
+`event_loop`, `intake_loop`).  A lane decides when its generation becomes a run (`lanes`, by the policy of its route,
+`flow`); the set of a generation is written down (`manifests`) and its run goes through attempts until it is final
+(`runs`, by the table in `phases`), asking what was frozen (`requests`), under a lease where no name makes a call safe
+(`leases`); what the backends answer are `observations`, `failures` says what their words for an error mean, and
+`patience` how long their calls may take. `limits` counts the places of a route, `commands` are what a person may do to
+a run.
 
 A release is the run that takes an image to production: `releases` is the table of its steps (`release_steps`), the
 route's own among them (`release_stages`, `release_course`).  They are judged over `release_facts`, by

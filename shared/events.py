@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 import json
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
@@ -62,11 +64,19 @@ class Event:
 
     def value(self, path: str) -> Any:
         """The value at a dotted path such as `subject` or `data.target.tag`, keys in any case; None when absent."""
-        head, _, rest = path.partition(".")
-        head = head.lower()
-        if head == "data":
-            return lookup(self.data, rest) if rest else self.data
-        return getattr(self, _FIELDS[head]) if head in _FIELDS and not rest else None
+        return _reader(path)(self)
+
+
+@functools.lru_cache(maxsize=4096)
+def _reader(path: str) -> Callable[[Event], Any]:
+    """What reads the value at a path; routes name few, and ask each of them of every event."""
+    head, _, rest = path.partition(".")
+    head = head.lower()
+    if head == "data" and rest:
+        return lambda event: lookup(event.data, rest)
+    if rest or head not in {*_FIELDS, "data"}:
+        return lambda _: None
+    return operator.attrgetter(_FIELDS.get(head, "data"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,12 +2,104 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
+import math
 from collections.abc import Callable, Sequence
+from operator import ge, gt, le, lt
 from typing import Any
 
-Test = Callable[[Any], bool]
-Prepare = Callable[[Sequence[Any]], Test]
+Test = Callable[[float], bool]
+Bits = dict[Any, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filter:
+    """One condition: the value at `key` satisfies `operator` with any of `values` (a Not… operator: with none)."""
+
+    key: str
+    operator: str
+    values: tuple[Any, ...] = ()
+
+
+class Filters:
+    """The conditions on one key, each with a bit of its own, asked together.
+
+    Whole texts, beginnings and ends are looked up, so that it matters little how many conditions there are.
+    """
+
+    def __init__(self) -> None:
+        self._all = self._missing = self._there = self._negated = 0
+        self._numbers: list[tuple[Test, int]] = []
+        self._contains: list[tuple[str, int]] = []
+        self._flags, self._equal = Bits(), Bits()
+        self._begins: dict[int, Bits] = collections.defaultdict(Bits)
+        self._ends: dict[int, Bits] = collections.defaultdict(Bits)
+
+    def add(self, condition: Filter, bit: int) -> None:
+        """One more condition, whose values have no `fault`."""
+        positive = _NONE.get(condition.operator, condition.operator)
+        self._all |= bit
+        self._negated |= bit if condition.operator in _NONE else 0
+        self._missing |= bit if condition.operator in _MATCH_MISSING else 0
+        self._there |= bit if condition.operator == "IsNotNull" else 0
+        if positive in _NUMBERS:
+            self._numbers.append((_NUMBERS[positive](condition.values), bit))
+            return
+        for value in condition.values:
+            if positive == "BoolEquals":
+                _add(self._flags, value, bit)
+            else:
+                self._add_text(positive, str(value).lower(), bit)
+
+    def _add_text(self, kind: str, text: str, bit: int) -> None:
+        if kind == "StringContains":
+            self._contains.append((text, bit))
+        elif kind == "StringIn":
+            _add(self._equal, text, bit)
+        else:
+            _add((self._begins if kind == "StringBeginsWith" else self._ends)[len(text)], text, bit)
+
+    def refused(self, seen: Any) -> int:
+        """The bits of the conditions that a value does not satisfy; None is a missing key."""
+        if seen is None:
+            return self._all ^ self._missing
+        found = self._there
+        if isinstance(seen, list):
+            for one in seen:
+                found |= self._satisfied(one)
+        else:
+            found |= self._satisfied(seen)
+        return self._all ^ found ^ self._negated
+
+    def _satisfied(self, seen: Any) -> int:
+        """The bits of the positive operators that one value satisfies."""
+        found = 0
+        if isinstance(seen, str):
+            found = self._texts(seen.lower())
+        elif isinstance(seen, bool):
+            found = self._flags.get(seen, 0)
+        if self._numbers and (number := _number(seen)) is not None:
+            for test, bit in self._numbers:
+                if test(number):
+                    found |= bit
+        return found
+
+    def _texts(self, low: str) -> int:
+        found = self._equal.get(low, 0)
+        for length, known in self._begins.items():
+            found |= known.get(low[:length], 0)
+        for length, known in self._ends.items():
+            found |= known.get(low[-length:] if length else "", 0)
+        for text, bit in self._contains:
+            if text in low:
+                found |= bit
+        return found
+
+
+def _add(bits: Bits, value: Any, bit: int) -> None:
+    bits[value] = bits.get(value, 0) | bit
 
 
 def _number(value: Any) -> float | None:
@@ -20,66 +112,29 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _numeric(test: Callable[[float, Sequence[float]], bool]) -> Prepare:
-    def prepare(values: Sequence[Any]) -> Test:
-        bounds = sorted(number for number in map(_number, values) if number is not None and number == number)
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [number for number in map(_number, values) if number is not None and number == number]
 
-        def check(seen: Any) -> bool:
-            number = _number(seen)
-            return number is not None and bool(bounds) and test(number, bounds)
 
-        return check
-
-    return prepare
+def _bounded(test: Callable[[float, float], bool], bound: Callable[..., float]) -> Callable[[Sequence[Any]], Test]:
+    """The bound that lets in most is the only one that matters; without a number there is none."""
+    return lambda values: functools.partial(test, bound(_numbers(values), default=math.nan))
 
 
 def _in_range(values: Sequence[Any]) -> Test:
     ranges = [(float(low), float(high)) for low, high in values]
-
-    def check(seen: Any) -> bool:
-        number = _number(seen)
-        return number is not None and any(low <= number <= high for low, high in ranges)
-
-    return check
+    return lambda seen: any(low <= seen <= high for low, high in ranges)
 
 
-def _lower(values: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(value).lower() for value in values)
-
-
-def _string_in(values: Sequence[Any]) -> Test:
-    wanted = frozenset(_lower(values))
-    return lambda seen: isinstance(seen, str) and seen.lower() in wanted
-
-
-def _contains(values: Sequence[Any]) -> Test:
-    wanted = _lower(values)
-    return lambda seen: isinstance(seen, str) and any(map(seen.lower().__contains__, wanted))
-
-
-def _begins_with(values: Sequence[Any]) -> Test:
-    wanted = _lower(values)
-    return lambda seen: isinstance(seen, str) and seen.lower().startswith(wanted)
-
-
-def _ends_with(values: Sequence[Any]) -> Test:
-    wanted = _lower(values)
-    return lambda seen: isinstance(seen, str) and seen.lower().endswith(wanted)
-
-
-_ANY: dict[str, Prepare] = {
-    "NumberIn": _numeric(lambda seen, bounds: seen in bounds),
-    "NumberLessThan": _numeric(lambda seen, bounds: seen < bounds[-1]),
-    "NumberGreaterThan": _numeric(lambda seen, bounds: seen > bounds[0]),
-    "NumberLessThanOrEquals": _numeric(lambda seen, bounds: seen <= bounds[-1]),
-    "NumberGreaterThanOrEquals": _numeric(lambda seen, bounds: seen >= bounds[0]),
+_NUMBERS: dict[str, Callable[[Sequence[Any]], Test]] = {
+    "NumberIn": lambda values: frozenset(_numbers(values)).__contains__,
+    "NumberLessThan": _bounded(gt, max),
+    "NumberGreaterThan": _bounded(lt, min),
+    "NumberLessThanOrEquals": _bounded(ge, max),
+    "NumberGreaterThanOrEquals": _bounded(le, min),
     "NumberInRange": _in_range,
-    "BoolEquals": lambda values: lambda seen: isinstance(seen, bool) and any(seen is wanted for wanted in values),
-    "StringIn": _string_in,
-    "StringContains": _contains,
-    "StringBeginsWith": _begins_with,
-    "StringEndsWith": _ends_with,
 }
+_ANY = frozenset(_NUMBERS) | {"BoolEquals", "StringIn", "StringContains", "StringBeginsWith", "StringEndsWith"}
 _NONE = {
     "NumberNotIn": "NumberIn",
     "NumberNotInRange": "NumberInRange",
@@ -88,11 +143,10 @@ _NONE = {
     "StringNotBeginsWith": "StringBeginsWith",
     "StringNotEndsWith": "StringEndsWith",
 }
-_MATCH_MISSING = frozenset({"NumberNotIn", "StringNotIn"})
-
+_MATCH_MISSING = frozenset({"NumberNotIn", "StringNotIn", "IsNullOrUndefined"})
 _NO_VALUES = frozenset({"IsNullOrUndefined", "IsNotNull"})
 
-OPERATORS = frozenset(_ANY) | frozenset(_NONE) | _NO_VALUES
+OPERATORS = _ANY | frozenset(_NONE) | _NO_VALUES
 
 
 def fault(operator: Any, values: Sequence[Any]) -> str | None:
@@ -121,28 +175,3 @@ def _wanted(operator: str) -> tuple[Callable[[Any], bool], str]:
 
 def _is_range(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(_number(bound) is not None for bound in value)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Filter:
-    """One condition: the value at `key` satisfies `operator` with any of `values` (a Not… operator: with none)."""
-
-    key: str
-    operator: str
-    values: tuple[Any, ...] = ()
-
-    def test(self) -> Test:
-        """The condition as a function of the value at the key, None for a missing key; made once, asked often."""
-        if self.operator == "IsNullOrUndefined":
-            return lambda seen: seen is None
-        if self.operator == "IsNotNull":
-            return lambda seen: seen is not None
-        positive = _ANY[_NONE.get(self.operator, self.operator)](self.values)
-        wanted, missing = self.operator not in _NONE, self.operator in _MATCH_MISSING
-
-        def accepts(seen: Any) -> bool:
-            if seen is None:
-                return missing
-            return (any(map(positive, seen)) if isinstance(seen, list) else positive(seen)) is wanted
-
-        return accepts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+from typing import NamedTuple
 
 from shared.phases import EndingKind, Phase
 from shared.runs import Run
@@ -16,8 +17,7 @@ from shared.runs import Run
 _MOST_FAILED = 20
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LaneKey:
+class LaneKey(NamedTuple):
     """Names a lane: a route and the key that its events share (say, one table)."""
 
     route: str

@@ -15,7 +15,8 @@ from shared.filters import Filter
 from shared.filters import fault as filter_fault
 from shared.flow_file import FLOW_KEYS, FlowReader
 from shared.requests import ROOTS
-from shared.routing import Emits, Route, Routes, SubjectPattern
+from shared.routing import Emits, Route, Routes
+from shared.subject_pattern import SubjectPattern
 from shared.templates import faults, names
 
 OptionFaults = Callable[[Mapping[str, Any]], list[str]]

@@ -10,59 +10,27 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.events import Event
-from shared.filters import Filter
+from shared.filters import Filter, Filters
 from shared.flow import Flow
 from shared.lanes import LaneKey
 from shared.runs import Retry
+from shared.subject_pattern import SubjectPattern
 from shared.templates import Missing, render
 
 MAX_MATCHES = 32
 _MAX_KEY = 512
 _MAX_BINDINGS = 4096
 _MOST_REASONS = 5
+_MOST_VERDICTS = 1024
+_NOTHING: Mapping[str, str] = {}
 _SURROGATE = re.compile("[\\ud800-\\udfff]")
-_CAPTURE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?::(?P<kind>[^{}]*))?\}")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SubjectPattern:
-    """A subject with captures: `{table}` is one path part, `{path:path}` any rest, `{version:20d}` twenty digits.
-
-    Every subject that fits `begins` and `ends` so: most of those that do not fit are known by it.
-    """
-
-    text: str
-    regex: re.Pattern[str]
-    begins: str
-    ends: str
-
-    @staticmethod
-    def compile(text: str) -> SubjectPattern:
-        """Read a pattern.  Raises ValueError for a capture that is not one of the three kinds."""
-        out, at, first = "", 0, len(text)
-        if re.search(r"[{}]", _CAPTURE.sub("", text)):
-            raise ValueError(f"the subject pattern {text!r} has a brace that opens or closes no capture")
-        for found in _CAPTURE.finditer(text):
-            out += re.escape(text[at : found.start()]) + f"(?P<{found['name']}>{_capture(found['kind'])})"
-            at, first = found.end(), min(first, found.start())
-        return SubjectPattern(text, re.compile(out + re.escape(text[at:])), text[:first], text[at:])
-
-
-def _capture(kind: str | None) -> str:
-    if kind is None:
-        return "[^/]+"
-    if kind == "path":
-        return ".+"
-    digits = re.fullmatch(r"(\d+)d", kind)
-    if digits:
-        return f"[0-9]{{{digits[1]}}}"
-    raise ValueError(f"a capture is {{name}}, {{name:path}} or {{name:<n>d}}, not {{…:{kind}}}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,27 +69,95 @@ class Route:
     emits: Emits | None = None
 
 
-class _Condition:
-    """A filter prepared for matching; routes that ask the same share one, so that it is asked once an event."""
-
-    __slots__ = ("key", "refusal", "test")
-
-    def __init__(self, filter_: Filter) -> None:
-        self.key, self.test = filter_.key, filter_.test()
-        self.refusal = f"{filter_.key} does not satisfy {filter_.operator} {list(filter_.values)}"
-
-
 class _Rule:
-    """A route prepared for matching."""
+    """A route prepared for matching events of one type: its conditions and its subject pattern have a bit each."""
 
-    __slots__ = ("begins", "conditions", "ends", "key", "keys", "pattern", "regex", "route")
+    __slots__ = ("fits", "key", "needs", "pattern", "refusals", "route")
 
-    def __init__(self, route: Route, conditions: Sequence[_Condition]) -> None:
-        self.route, self.key, self.keys, self.conditions = route.name, route.key, route.keys, conditions
-        subject = route.subject
-        self.begins, self.ends = (subject.begins, subject.ends) if subject else ("", "")
-        self.pattern = subject.text if subject else ""
-        self.regex = subject.regex if subject else None
+    def __init__(self, route: Route, type_: str, conditions: Mapping[int, Filter], fits: int) -> None:
+        self.route, self.key = route.name, route.keys.get(type_, route.key)
+        self.pattern, self.fits, self.needs = route.subject.text if route.subject else "", fits, sum(conditions)
+        self.refusals = [
+            (bit, f"{one.key} does not satisfy {one.operator} {list(one.values)}") for bit, one in conditions.items()
+        ]
+
+    def refusal(self, refused: int) -> str:
+        """What the first of its conditions that is not satisfied says."""
+        return next(said for bit, said in self.refusals if bit & refused)
+
+
+class _Listening:
+    """The rules that listen to one event type.
+
+    What several of them ask of an event is asked once, and of all events that are refused alike the same is said.
+    """
+
+    def __init__(self, type_: str) -> None:
+        self._type = type_
+        self._rules: list[_Rule] = []
+        self._bits: dict[str | SubjectPattern, int] = {}
+        self._patterns: dict[int, SubjectPattern] = {}
+        self._keys: dict[str, Filters] = {}
+        self.verdict = functools.lru_cache(maxsize=_MOST_VERDICTS)(self._verdict)
+
+    def add(self, route: Route) -> None:
+        """One more rule, after the others."""
+        conditions = {self._condition(one): one for one in route.where}
+        fits = self._pattern(route.subject) if route.subject else 0
+        self._rules.append(_Rule(route, self._type, conditions, fits))
+
+    def _condition(self, asked: Filter) -> int:
+        known = repr(asked)
+        if known not in self._bits:
+            self._bits[known] = 1 << len(self._bits)
+            self._keys.setdefault(asked.key, Filters()).add(asked, self._bits[known])
+        return self._bits[known]
+
+    def _pattern(self, asked: SubjectPattern) -> int:
+        bit = self._bits.setdefault(asked, 1 << len(self._bits))
+        self._patterns[bit] = asked
+        return bit
+
+    def ask(self, event: Event) -> tuple[int, Mapping[str, Mapping[str, str]]]:
+        """The bits of what an event does not satisfy, and what the patterns that it fits capture of its subject."""
+        refused, captures = 0, {"": _NOTHING}
+        for key, conditions in self._keys.items():
+            refused |= conditions.refused(event.value(key))
+        for bit, pattern in self._patterns.items():
+            captured = pattern.captured(event.subject)
+            if captured is None:
+                refused |= bit
+            else:
+                captures[pattern.text] = captured
+        return refused, captures
+
+    def _verdict(self, refused: int) -> tuple[Sequence[_Rule], str]:
+        """The rules that want an event which does not satisfy these bits, and the reason."""
+        wanting = tuple(rule for rule in self._rules if not refused & (rule.fits | rule.needs))
+        return wanting, self.reason(refused, {})
+
+    def reason(self, refused: int, faults: Mapping[str, str]) -> str:
+        """Who wants an event and who does not; `faults` says which routes cannot take it although they want it."""
+        matching: list[str] = []
+        others: list[str] = []
+        unfit: list[str] = []
+        for rule in self._rules:
+            if rule.fits & refused:
+                unfit.append(f"{rule.route}: the subject does not fit {rule.pattern}")
+            elif rule.needs & refused:
+                others.append(f"{rule.route}: {rule.refusal(refused)}")
+            elif rule.route in faults:
+                others.append(f"{rule.route}: {faults[rule.route]}")
+            else:
+                matching.append(rule.route)
+        told = [f"matches {', '.join(matching[:MAX_MATCHES])}"] if matching else []
+        told += (others + unfit)[:_MOST_REASONS]
+        untold = len(others) + len(unfit) - _MOST_REASONS
+        if untold > 0:
+            told.append(f"{untold} more do not take it")
+        if len(matching) > MAX_MATCHES:
+            told.append(f"only the first {MAX_MATCHES} of {len(matching)} matching routes take it")
+        return "; ".join(told)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,20 +166,18 @@ class Routes:
 
     routes: tuple[Route, ...]
     digest: str
-    _listening: Mapping[str, Sequence[_Rule]] = dataclasses.field(init=False, repr=False, compare=False)
+    _listening: Mapping[str, _Listening] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        listening: dict[str, list[_Rule]] = {}
-        known: dict[str, _Condition] = {}
+        listening: dict[str, _Listening] = {}
         for route in self.routes:
-            rule = _Rule(route, [known.setdefault(repr(one), _Condition(one)) for one in route.where])
             for type_ in route.types:
-                listening.setdefault(type_, []).append(rule)
+                listening.setdefault(type_, _Listening(type_)).add(route)
         object.__setattr__(self, "_listening", listening)
 
-    def listening(self, type_: str) -> Sequence[_Rule]:
-        """The rules of the routes that listen to an event type, in the order of the file."""
-        return self._listening.get(type_, ())
+    def listening(self, type_: str) -> _Listening | None:
+        """The rules of the routes that listen to an event type, in the order of the file; None when there is none."""
+        return self._listening.get(type_)
 
     def named(self, name: str) -> Route | None:
         """The route of this name, None when the file no longer has it."""
@@ -155,16 +189,14 @@ class Routes:
         return found.flow if found else Flow()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A route wants an event: in this lane, with these captured values."""
 
     lane: LaneKey
     bindings: Mapping[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(NamedTuple):
     """The answer for one event: its matches, or why there are none; `fault` when a route could not take it."""
 
     matches: tuple[Match, ...]
@@ -176,65 +208,42 @@ def match(event: Event, routes: Routes) -> Matched:
 
     Of the routes that do not want it, five are told: first those whose subject fits, so that something else refused.
     """
+    listening = routes.listening(event.type)
+    if listening is None:
+        return Matched((), f"no route listens to {event.type}")
+    refused, captures = listening.ask(event)
+    wanting, reason = listening.verdict(refused)
     matches: list[Match] = []
-    refused: list[tuple[_Rule, str]] = []
-    unfit: list[_Rule] = []
-    subject, values, accepted = event.subject, dict[str, Any](), dict[_Condition, bool]()
-    for rule in routes.listening(event.type):
-        if not (subject.startswith(rule.begins) and subject.endswith(rule.ends)):
-            unfit.append(rule)
-            continue
-        fits = rule.regex.fullmatch(subject) if rule.regex else None
-        if rule.regex and not fits:
-            unfit.append(rule)
-            continue
-        for condition in rule.conditions:
-            if condition not in accepted:
-                if condition.key not in values:
-                    values[condition.key] = event.value(condition.key)
-                accepted[condition] = condition.test(values[condition.key])
-            if not accepted[condition]:
-                refused.append((rule, condition.refusal))
-                break
+    faults: dict[str, str] = {}
+    keys: dict[tuple[str, str], str | _Fault] = {}
+    for rule in wanting:
+        captured, asked = captures[rule.pattern], (rule.pattern, rule.key)
+        key = keys.get(asked) or keys.setdefault(asked, _key(rule.key, event, captured))
+        if isinstance(key, _Fault):
+            faults[rule.route] = key.reason
         else:
-            found = _match(event, rule, fits.groupdict() if fits else {})
-            if isinstance(found, Match):
-                matches.append(found)
-            else:
-                refused.append((rule, found))
-    return Matched(tuple(matches[:MAX_MATCHES]), _reason(event, matches, refused, unfit))
+            matches.append(Match(LaneKey(rule.route, key), captured))
+    return Matched(tuple(matches[:MAX_MATCHES]), listening.reason(refused, faults) if faults else reason)
 
 
-def _reason(
-    event: Event, matches: Sequence[Match], refused: Sequence[tuple[_Rule, str]], unfit: Sequence[_Rule]
-) -> str:
-    if not matches and not refused and not unfit:
-        return f"no route listens to {event.type}"
-    told = [f"matches {', '.join([found.lane.route for found in matches[:MAX_MATCHES]])}"] if matches else []
-    told += [f"{rule.route}: {why}" for rule, why in refused[:_MOST_REASONS]]
-    room = max(0, _MOST_REASONS - len(refused))
-    told += [f"{rule.route}: the subject does not fit {rule.pattern}" for rule in unfit[:room]]
-    untold = len(refused) + len(unfit) - _MOST_REASONS
-    if untold > 0:
-        told.append(f"{untold} more do not take it")
-    if len(matches) > MAX_MATCHES:
-        told.append(f"only the first {MAX_MATCHES} of {len(matches)} matching routes take it")
-    return "; ".join(told)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why an event has no key, or none that a lane can have."""
+
+    reason: str
 
 
-def _match(event: Event, rule: _Rule, captured: Mapping[str, str]) -> Match | str:
-    """The match of a rule whose subject and conditions fit, or why there is none all the same."""
+def _key(template: str, event: Event, captured: Mapping[str, str]) -> str | _Fault:
+    """The key of the lane of an event whose subject and conditions fit."""
     try:
-        key = render(
-            rule.keys.get(event.type, rule.key), lambda name: captured[name] if name in captured else event.value(name)
-        )
+        key = render(template, lambda name: captured[name] if name in captured else event.value(name))
     except Missing as missing:
-        return f"its key needs {missing.name}, which the event lacks"
+        return _Fault(f"its key needs {missing.name}, which the event lacks")
     key = key if isinstance(key, str) else json.dumps(key, sort_keys=True)
     if not key or len(key) > _MAX_KEY:
-        return f"its key is {len(key)} characters long, it must be 1 to {_MAX_KEY}"
+        return _Fault(f"its key is {len(key)} characters long, it must be 1 to {_MAX_KEY}")
     if not key.isascii() and _SURROGATE.search(key):
-        return "its key holds a lone surrogate, which is not text"
+        return _Fault("its key holds a lone surrogate, which is not text")
     if sum(len(value.encode()) for value in captured.values()) > _MAX_BINDINGS:
-        return f"the captured values are over {_MAX_BINDINGS} bytes"
-    return Match(LaneKey(rule.route, key), captured)
+        return _Fault(f"the captured values are over {_MAX_BINDINGS} bytes")
+    return str(key)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.filters import OPERATORS, Filter, fault
+from shared.filters import OPERATORS, Filter, Filters, fault
 
 DOCUMENTED = {
     "NumberIn", "NumberNotIn", "NumberLessThan", "NumberGreaterThan", "NumberLessThanOrEquals",
@@ -32,7 +32,9 @@ NEGATIVE = [name for name in sorted(DOCUMENTED) if "Not" in name and "Null" not 
 
 
 def accepts(operator: str, seen: Any, *values: Any) -> bool:
-    return Filter("data.x", operator, values).test()(seen)
+    asked = Filters()
+    asked.add(Filter("data.x", operator, values), 1)
+    return asked.refused(seen) == 0
 
 
 def test_the_operators_are_the_documented_ones() -> None:
@@ -136,13 +138,22 @@ SEEN = st.recursive(
 @given(SEEN, st.sampled_from(sorted(DOCUMENTED)))
 def test_no_value_makes_a_filter_raise(seen: Any, operator: str) -> None:
     seen = json.loads(json.dumps(seen))
-    assert Filter("data.x", operator, VALUES[operator]).test()(seen) in (True, False)
+    assert accepts(operator, seen, *VALUES[operator]) in (True, False)
 
 
 @given(SEEN.filter(lambda seen: seen is not None), st.sampled_from(NEGATIVE))
 def test_a_not_operator_is_the_opposite_of_its_operator_wherever_the_key_exists(seen: Any, operator: str) -> None:
     positive = operator.replace("Not", "")
     assert accepts(operator, seen, *VALUES[operator]) is not accepts(positive, seen, *VALUES[positive])
+
+
+@given(st.lists(st.sampled_from(sorted(DOCUMENTED)), min_size=1, max_size=8), SEEN)
+def test_conditions_that_are_asked_together_answer_as_each_alone(operators: list[str], seen: Any) -> None:
+    together = Filters()
+    for number, operator in enumerate(operators):
+        together.add(Filter("data.x", operator, VALUES[operator]), 1 << number)
+    alone = [accepts(operator, seen, *VALUES[operator]) for operator in operators]
+    assert [not together.refused(seen) & 1 << number for number in range(len(operators))] == alone
 
 
 # -- what a rule may ask for ---------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from shared.intake import GRACE, Intake, Outcome, Receipt
 from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
 from shared.ports import JSON, Absorbed, Absorption, Due, Ring
-from shared.routing import Route, Routes, SubjectPattern
+from shared.routing import Route, Routes
+from shared.subject_pattern import SubjectPattern
 from tests.unit.worlds import NOON, SetClock, event
 
 A, B = LaneKey("a", "k"), LaneKey("b", "k")

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from shared.events import Event, parse
 from shared.filters import OPERATORS, Filter
 from shared.lanes import LaneKey
-from shared.routing import MAX_MATCHES, Route, Routes, SubjectPattern, match
-
-COMMIT = "/blobServices/default/containers/bronze/blobs/{table}/_delta_log/{version:20d}.json"
+from shared.routing import MAX_MATCHES, Route, Routes, match
+from shared.subject_pattern import SubjectPattern
 
 
 def event(**changes: Any) -> Event:
@@ -35,69 +34,6 @@ def route(name: str = "r", **changes: Any) -> Route:
 
 def matched(read: Event, *routes: Route) -> Any:
     return match(read, Routes(tuple(routes), "digest"))
-
-
-# -- subject patterns ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("pattern", "subject", "captured"),
-    [
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/demand/_delta_log/00000000000000000041.json",
-         {"table": "demand", "version": "00000000000000000041"}),
-        ("{a}/{b}", "x/y", {"a": "x", "b": "y"}),
-        ("{rest:path}.csv", "deep/er/file.csv", {"rest": "deep/er/file"}),
-        ("{c}/{rest:path}", "x/y/z", {"c": "x", "rest": "y/z"}),
-        ("models/{name}:{version:2d}", "models/m:07", {"name": "m", "version": "07"}),
-        ("plain", "plain", {}),
-        ("a.b*c[d]({x})+", "a.b*c[d](1)+", {"x": "1"}),
-    ],
-)  # fmt: skip
-def test_a_subject_pattern_captures_what_it_names(pattern: str, subject: str, captured: dict[str, str]) -> None:
-    fits = SubjectPattern.compile(pattern).regex.fullmatch(subject)
-    assert fits is not None
-    assert fits.groupdict() == captured
-
-
-@pytest.mark.parametrize(
-    ("pattern", "subject"),
-    [
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/demand/_delta_log/41.json"),
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/demand/_delta_log/00000000000000000041.json.tmp"),
-        (COMMIT, "/blobServices/default/containers/silver/blobs/demand/_delta_log/00000000000000000041.json"),
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/a/b/_delta_log/00000000000000000041.json"),
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/demand/_delta_log/0000000000000000004a.json"),
-        (COMMIT, "/blobServices/default/containers/bronze/blobs/demand/_delta_log/0000000000000000004٣.json"),
-        ("{a}", ""),
-        ("{rest:path}", ""),
-        ("a.b", "axb"),
-        ("Bronze/{t}", "bronze/x"),
-        ("{a}/{b}", "x/y/z"),
-    ],
-)
-def test_a_subject_pattern_fits_the_whole_subject_or_not_at_all(pattern: str, subject: str) -> None:
-    assert SubjectPattern.compile(pattern).regex.fullmatch(subject) is None
-
-
-@pytest.mark.parametrize("pattern", ["{a:int}", "{a:d}", "{a:-1d}", "{a:.*}", "{a:}", "{a:path }"])
-def test_a_capture_is_of_one_of_three_kinds(pattern: str) -> None:
-    with pytest.raises(ValueError, match="a capture is"):
-        SubjectPattern.compile(pattern)
-
-
-@pytest.mark.parametrize(
-    "pattern", ["{", "}", "a{b", "{}", "{1a}", "{1bad}/{table}", "{a}/{2}", "{a}}", "{{a}}", "{a b}/{c}"]
-)
-def test_a_brace_that_names_no_capture_is_an_error(pattern: str) -> None:
-    with pytest.raises(ValueError, match="brace"):
-        SubjectPattern.compile(pattern)
-
-
-@given(st.text().filter(lambda text: "{" not in text and "}" not in text), st.text())
-def test_a_pattern_without_captures_is_literal(pattern: str, subject: str) -> None:
-    compiled = SubjectPattern.compile(pattern).regex
-    assert compiled.fullmatch(pattern) is not None
-    assert (compiled.fullmatch(subject) is not None) is (subject == pattern)
 
 
 # -- matching ------------------------------------------------------------------------------------------------------
@@ -200,6 +136,16 @@ def test_an_event_matches_at_most_32_routes_and_says_so() -> None:
     assert MAX_MATCHES == 32
     assert [only.lane.route for only in found.matches] == [f"r{number}" for number in range(32)]
     assert "only the first 32 of 40" in found.reason
+
+
+def test_what_is_said_of_events_that_are_refused_alike_holds_for_each_of_them() -> None:
+    other = route("b", where=(Filter("data.n", "NumberIn", (1,)),))
+    routes = Routes((route("a", key="{data.k}"), other), "digest")
+    found = [match(event(data=data), routes) for data in ({"k": "x"}, {}, {"k": "y"}, {"k": "x", "n": 1})]
+    assert [[only.lane.key for only in one.matches] for one in found] == [["x"], [], ["y"], ["x", "a/b"]]
+    assert found[0].reason == found[2].reason == "matches a; b: data.n does not satisfy NumberIn [1]"
+    assert found[1].reason.startswith("a: its key needs data.k, which the event lacks; b: ")
+    assert found[3].reason == "matches a, b"
 
 
 def test_a_route_is_found_by_name() -> None:
