@@ -19,7 +19,7 @@ from shared import early_rings, flow, lanes, leases, runs
 from shared.commands import Commands
 from shared.errors import Conflict, Unavailable
 from shared.flow import Admit, Decision, Start
-from shared.intake import GRACE, Receipt
+from shared.intake import GRACE, LONGEST_HOP, Receipt
 from shared.intake_loop import IntakeLoop
 from shared.lanes import Collected, Lane, LaneKey
 from shared.phases import Ending, EndingKind, Phase, Step
@@ -32,7 +32,6 @@ from shared.runs import Run
 from shared.world import World
 
 _NOW, _AGAIN = dt.timedelta(0), dt.timedelta(seconds=5)
-_LONGEST_HOP = dt.timedelta(days=6)
 _LIMIT_AGAIN = dt.timedelta(minutes=1)
 _EXCLUSIVE = frozenset({Step.START, Step.OBSERVE})
 _UNDER_LEASE = _EXCLUSIVE | {Step.SLEEP}  # a clock that is late must not put to sleep what another works on
@@ -296,10 +295,10 @@ class ControlPlane:
     # -- small things ----------------------------------------------------------------------------------------------
 
     def _ring_run(self, run: Run, delay: dt.timedelta) -> None:
-        self._world.bells.ring_run(_ring(run), min(delay, _LONGEST_HOP))
+        self._world.bells.ring_run(_ring(run), min(delay, LONGEST_HOP))
 
     def _ring_lane(self, lane: Lane, delay: dt.timedelta) -> None:
-        self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no), min(delay, _LONGEST_HOP))
+        self._world.bells.ring_lane(Ring(lane.name, lane.generation, lane.ring_no), min(delay, LONGEST_HOP))
 
 
 def _ring(run: Run) -> Ring:

@@ -49,6 +49,12 @@ class Flow:
         """Whether it matters when the first event came, how many there are, or of which types."""
         return bool(self.settle or self.wait_for)
 
+    @property
+    def first_look(self) -> dt.timedelta:
+        """How long after its first event a generation need not be looked at: it would only settle."""
+        settles = self.batch_max is None and not self.wait_for
+        return min(self.settle, self.settle_max) if settles else dt.timedelta(0)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Start:

@@ -25,7 +25,10 @@ from shared.routing import Matched, Routes, match
 GRACE = dt.timedelta(seconds=60)
 """How long after the last expected move the sweep looks whether something has stalled."""
 
-_MOST_IN_A_GROUP = 500
+LONGEST_HOP = dt.timedelta(days=6)
+"""A message is seen again after so long at most: seven days is the queue's limit."""
+
+_MOST_IN_A_GROUP = 2_000
 _MOST_REMEMBERED = 100_000
 _TRIES = 20
 
@@ -113,6 +116,7 @@ class Intake:
         self._pending: collections.deque[_Receive] = collections.deque()
         self._committing: asyncio.Task[None] | None = None
         self._joins = frozenset(route.name for route in routes.routes if route.flow.wait_for)
+        self._looks = {route.name: min(route.flow.first_look, LONGEST_HOP) for route in routes.routes}
         self._open: dict[LaneKey, int] = {}
         self._rung: dict[LaneKey, int] = {}
 
@@ -197,9 +201,9 @@ class Intake:
         for _ in range(_TRIES):
             generation = self._open.get(lane) or await self._lanes.open_generation(lane)
             _remember(self._open, lane, generation)
-            first = self._rung.get(lane) != generation
+            first, look = self._rung.get(lane) != generation, self._looks[lane.route]
             if first:
-                await asyncio.to_thread(self._due.insert, Due(self._clock.now() + GRACE, lane, generation))
+                await asyncio.to_thread(self._due.insert, Due(self._clock.now() + look + GRACE, lane, generation))
             try:
                 absorbed = await self._lanes.absorb(lane, generation, events)
             except Closed:
@@ -207,7 +211,7 @@ class Intake:
                 continue
             joins = lane.route in self._joins
             if first or joins:
-                await asyncio.to_thread(self._bells.ring_lane, Ring(lane, generation, ANY if joins else 0))
+                await asyncio.to_thread(self._bells.ring_lane, Ring(lane, generation, ANY if joins else 0), look)
             if absorbed.fresh:
                 _remember(self._rung, lane, generation)
             return absorbed

@@ -5,16 +5,18 @@ Every answer is plain data that can be printed as JSON.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 
-from shared import governor, release_evidence
+from shared import flow, governor, release_evidence
 from shared.commands import SOMEBODY, Commands
 from shared.errors import NotFound
 from shared.explanation import Explanation, row
 from shared.history import History
 from shared.intake import Outcome
 from shared.intake_loop import IntakeLoop
+from shared.lanes import Collected, Lane
 from shared.ports import JSON, Clock, Journal, Lanes, Telemetry
 from shared.release_backends import EvidenceChain
 from shared.requests import envelope
@@ -79,9 +81,13 @@ class Operations:
             collecting = held.count if held else 0
             named = {"route": lane.route, "key": lane.key, "generation": lane.generation, "collecting": collecting}
             held_by = {"running": list(lane.slots), "queued": list(lane.queued), "approval": list(lane.pending)}
-            busy = held_by | {"waits_until": lane.wake_at.isoformat() if lane.wake_at and held else None}
-            rows.append(named | busy)
+            until = self._waits_until(lane, held) if held else None
+            rows.append(named | held_by | {"waits_until": until.isoformat() if until else None})
         return rows
+
+    def _waits_until(self, lane: Lane, held: Collected) -> dt.datetime | None:
+        decision = flow.decide(lane, held, self._routes.policy(lane.route), self._clock.now())
+        return decision.until if isinstance(decision, flow.Wait) else lane.wake_at
 
     def evidence(self, endpoint: str) -> JSON:
         """The evidence of every release of an endpoint, and whether its chain is whole.  Raises NotFound, Unavailable.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import functools
 import logging
@@ -57,6 +58,7 @@ class _Levels(logging.Filter):
 
 
 _levels = _Levels({})
+_flushing = False
 
 
 def set_up(levels: Mapping[str, int]) -> None:
@@ -76,8 +78,18 @@ def set_up(levels: Mapping[str, int]) -> None:
 def invocation(function: str, message: str, *, level: int = logging.INFO) -> None:
     """The line that says how an invocation of `function` went.
 
-    It is written past `logging`, which would cost more than the rest of an invocation.
+    It is written past `logging`, which would cost more than the rest of an invocation, and flushed with all others of
+    this turn of the host's loop.
     """
+    global _flushing
     if level >= _levels.least(f"Function.{function}"):
         sys.stdout.write(_line(time.time(), logging.getLevelName(level), "", message) + "\n")
-        sys.stdout.flush()
+        if not _flushing:
+            _flushing = True
+            asyncio.get_running_loop().call_soon(_flush)
+
+
+def _flush() -> None:
+    global _flushing
+    _flushing = False
+    sys.stdout.flush()

@@ -252,3 +252,20 @@ def test_nothing_starts_without_a_slot_and_nothing_rests_that_could_start(
     if isinstance(decision, Supersede):
         assert decision.generation in (*lane.slots, *lane.queued, *lane.pending)
     assert decision.reason
+
+
+SETTLING = st.builds(
+    lambda settle, longer, more: dataclasses.replace(more, settle=settle, settle_max=settle * longer),
+    st.timedeltas(dt.timedelta(0), dt.timedelta(seconds=1000)),
+    st.sampled_from([1, 1.5, 10]),
+    POLICIES | st.sampled_from([Flow(batch_max=2), Flow(cooldown=dt.timedelta(seconds=500))]),
+)
+
+
+@given(LANES, SETTLING, st.floats(0, 2000), st.sampled_from([None, at(-100), at(-1)]))
+def test_before_its_first_look_a_generation_only_waits(
+    lane: Lane, policy: Flow, now: float, last_end: dt.datetime | None
+) -> None:
+    idle = dataclasses.replace(lane, queued=(), asked="", last_end=last_end)
+    if at(now) < at(0) + policy.first_look:
+        assert isinstance(decide(idle, Collected(at(0), at(now)), policy, at(now)), Wait | Rest)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from shared import lanes as flow
-from shared import runs
+from shared import lanes, runs
 from shared.adapters.memory import MemoryBells, MemoryDue, MemoryJournal, MemoryLanes
 from shared.errors import Closed, Unavailable
 from shared.event_loop import EventLoop
-from shared.intake import GRACE, Intake, Outcome, Receipt
+from shared.flow import Flow
+from shared.intake import GRACE, LONGEST_HOP, Intake, Outcome, Receipt
 from shared.intake_loop import IntakeLoop
 from shared.lanes import LaneKey
 from shared.ports import JSON, Absorbed, Absorption, Due, Ring
@@ -22,6 +23,7 @@ from shared.routing import Route, Routes
 from shared.subject_pattern import SubjectPattern
 from tests.unit.worlds import NOON, SetClock, event
 
+HOUR = dt.timedelta(hours=1)
 A, B = LaneKey("a", "k"), LaneKey("b", "k")
 
 
@@ -69,7 +71,7 @@ class Lanes(MemoryLanes):
         found = self.lane(lane)
         assert found is not None
         run = runs.opened(lane.route, lane.key, found[0].generation, "the test says so", NOON)
-        self.hand_over(flow.handed_over(found[0]), found[1], run)
+        self.hand_over(lanes.handed_over(found[0]), found[1], run)
 
 
 class Bells(MemoryBells):
@@ -245,11 +247,11 @@ async def test_receives_in_flight_together_share_one_append_and_one_absorb_a_lan
     assert [found for found in desk.lanes.absorbs if found[0] == A] == [(A, 1, 1), (A, 1, 20)]
 
 
-async def test_a_group_has_at_most_five_hundred_events_and_a_delivery_is_never_split(desk: Desk) -> None:
-    sizes = [300, 200, 1, 700, 10]
+async def test_a_group_has_at_most_two_thousand_events_and_a_delivery_is_never_split(desk: Desk) -> None:
+    sizes = [1200, 800, 1, 2800, 10]
     batches = [[event(f"{batch}-{number}") for number in range(size)] for batch, size in enumerate(sizes)]
     receipts = await asyncio.gather(*(desk.receive(*batch) for batch in batches))
-    assert desk.journal.sizes == [500, 1, 700, 10]
+    assert desk.journal.sizes == [2000, 1, 2800, 10]
     assert [len(found) for found in receipts] == sizes
     assert len(desk.ids(A)) == sum(sizes)
 
@@ -333,6 +335,24 @@ async def test_a_generation_is_rung_once_by_each_process(desk: Desk) -> None:
     assert desk.rung() == [(B, 1, 0), (B, 1, 0)]
 
 
+async def test_a_generation_that_settles_is_rung_for_when_its_first_event_has_and_looked_after_from_then_on() -> None:
+    week = dt.timedelta(days=7)
+    for settle, look in ((dt.timedelta(minutes=5), dt.timedelta(minutes=5)), (week, LONGEST_HOP)):
+        desk = Desk(dataclasses.replace(route("b", "C.D"), flow=Flow(settle, 10 * settle)))
+        await desk.receive(event("1", "C.D"))
+        assert [at for at, _ in desk.bells.lanes] == [NOON + look]
+        assert [due.at for due in desk.due.overdue(NOON + 2 * week)] == [NOON + look + GRACE]
+
+
+@pytest.mark.parametrize(
+    "flow", [Flow(HOUR, 2 * HOUR, batch_max=3), Flow(HOUR, 2 * HOUR, wait_for=frozenset({"C.D", "E.F"}), within=HOUR)]
+)
+async def test_a_generation_that_may_be_ready_before_it_has_settled_is_rung_at_once(flow: Flow) -> None:
+    desk = Desk(dataclasses.replace(route("b", "C.D", "E.F"), flow=flow))
+    await desk.receive(event("1", "C.D"))
+    assert [at for at, _ in desk.bells.lanes] == [NOON]
+
+
 async def test_duplicates_ring_too_because_the_first_delivery_may_have_died_before_its_ring(desk: Desk) -> None:
     await desk.lanes.open_generation(B)
     await desk.process().receive("event_grid", [event("1", "C.D")])
@@ -390,7 +410,9 @@ async def test_events_of_one_receive_have_one_time_of_receipt(desk: Desk) -> Non
     desk.clock.pass_(5)
     await desk.receive(event("1", "C.D"), event("2", "C.D"))
     held = desk.lanes.collected(B, 1)
-    assert held == flow.Collected(NOON + dt.timedelta(seconds=5), NOON + dt.timedelta(seconds=5), 2, frozenset({"C.D"}))
+    assert held == lanes.Collected(
+        NOON + dt.timedelta(seconds=5), NOON + dt.timedelta(seconds=5), 2, frozenset({"C.D"})
+    )
 
 
 # -- from other threads --------------------------------------------------------------------------------------------
