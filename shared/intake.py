@@ -28,7 +28,7 @@ GRACE = dt.timedelta(seconds=60)
 LONGEST_HOP = dt.timedelta(days=6)
 """A message is seen again after so long at most: seven days is the queue's limit."""
 
-_MOST_IN_A_GROUP = 2_000
+_MOST_IN_A_GROUP = 5_000
 _MOST_REMEMBERED = 100_000
 _TRIES = 20
 

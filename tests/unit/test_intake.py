@@ -247,11 +247,11 @@ async def test_receives_in_flight_together_share_one_append_and_one_absorb_a_lan
     assert [found for found in desk.lanes.absorbs if found[0] == A] == [(A, 1, 1), (A, 1, 20)]
 
 
-async def test_a_group_has_at_most_two_thousand_events_and_a_delivery_is_never_split(desk: Desk) -> None:
-    sizes = [1200, 800, 1, 2800, 10]
+async def test_a_group_has_at_most_five_thousand_events_and_a_delivery_is_never_split(desk: Desk) -> None:
+    sizes = [3000, 2000, 1, 7000, 10]
     batches = [[event(f"{batch}-{number}") for number in range(size)] for batch, size in enumerate(sizes)]
     receipts = await asyncio.gather(*(desk.receive(*batch) for batch in batches))
-    assert desk.journal.sizes == [2000, 1, 2800, 10]
+    assert desk.journal.sizes == [5000, 1, 7000, 10]
     assert [len(found) for found in receipts] == sizes
     assert len(desk.ids(A)) == sum(sizes)
 
