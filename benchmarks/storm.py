@@ -10,7 +10,6 @@ import statistics
 import time
 import urllib.request
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from benchmarks.report import Part, spread
 from benchmarks.stage import Stage, say
 from benchmarks.systems.sluice import NOTIFICATION
 from chaos.hosts import Host
-from localcloud.cloud import EVENTS_HUB, HUBS
 
 EVENTS, TABLES, BATCH = 10_000, 20, 512
 _WITHIN = 240.0
@@ -56,7 +54,8 @@ class Storming:
         events = commits(self._events, TABLES, "silver", name)
         counted, began = self._stage.relay.counts.copy(), time.perf_counter()
         if hub:
-            await self._bring(bodies(events, BATCH))
+            for batch in bodies(events, BATCH):
+                await asyncio.to_thread(self._invoke, batch)
             await self._collected(name)
         else:
             sent = [post(self._address, body, NOTIFICATION) for body in bodies(events, 1)]
@@ -67,16 +66,6 @@ class Storming:
         operations = {kind: self._stage.relay.counts[kind] - counted[kind] for kind in _BILLED}
         peak = _peak(self._host)
         return Storm(seconds, runs, operations, sum(operations.values()) / self._events, peak)
-
-    async def _bring(self, batches: Sequence[bytes]) -> None:
-        """Invoke the hub function as the host does: each partition has one batch at a time."""
-        left = iter(batches)
-
-        async def partition() -> None:
-            for batch in left:
-                await asyncio.to_thread(self._invoke, batch)
-
-        await asyncio.gather(*(partition() for _ in range(HUBS[EVENTS_HUB])))
 
     async def _collected(self, name: str) -> None:
         """Wait until all are in their lanes; asked past the relay, so that asking is not counted."""
@@ -133,7 +122,8 @@ async def measure(stage: Stage) -> Part:
         say(f"  storm: round {turn + 1} of {stage.rounds}")
     part.note(
         "Operations are counted by a relay between host and Azurite, which slows both; looks into queues are left out.",
-        f"The hub has {HUBS[EVENTS_HUB]} partitions, of each of which the host hands over one batch at a time.",
+        "A batch brought by hand is one of partition 0, and the host hands over one batch of a partition at a time:",
+        "no two of them share a group, which batches of several partitions may.",
     )
     part.table("", "s until collected", "runs", "operations an event", "table, queue, blob", "peak MB of the host")
     for road, storms in found.items():
