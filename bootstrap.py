@@ -61,8 +61,8 @@ def check_python():
     found = sys.version_info[:2]
     if not OLDEST <= found <= NEWEST:
         run_with_another_python()
-        wanted = "Python %d.%d to %d.%d" % (OLDEST + NEWEST)  # noqa: UP031
-        have = "this is %d.%d" % found  # noqa: UP031
+        wanted = "Python %d.%d to %d.%d" % (OLDEST + NEWEST)  # noqa: UP031 - as above
+        have = "this is %d.%d" % found  # noqa: UP031 - as above
         raise SetupFailed(wanted + " is needed and " + have + "; run `make PYTHON=/path/to/python3.11 setup`")
     if platform.system() not in {"Linux", "Darwin"}:
         raise SetupFailed(f"Linux or macOS is needed, this is {platform.system()}; on Windows use WSL")
@@ -71,7 +71,7 @@ def check_python():
 def run_with_another_python():
     """Go on with a Python on the PATH that is in range, when there is one that works."""
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        other = shutil.which("python3.%d" % minor)  # noqa: UP031
+        other = shutil.which("python3.%d" % minor)  # noqa: UP031 - as above
         if other and subprocess.call([other, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             os.execv(other, [other, *sys.argv])
 

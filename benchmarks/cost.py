@@ -29,7 +29,7 @@ async def measure(stage: Stage) -> Part:
             a_million = {kind: one[kind] / count * 1e6 for kind in _BILLED}
             cost = dollars(a_million)
             shown = [f"{a_million[kind]:,.0f}" for kind in _BILLED]
-            part.row(name, *shown, f"{cost:.3f}", f"{cost / EVENT_GRID:.2f} ×")  # noqa: RUF001
+            part.row(name, *shown, f"{cost:.3f}", f"{cost / EVENT_GRID:.2f} ×")  # noqa: RUF001 a times sign
             part.facts[f"cost {name}"] = cost / EVENT_GRID
     prices = ", ".join(f"{kind} ${price:.3g}" for kind, price in PRICES.items() if kind in _BILLED)
     part.note(

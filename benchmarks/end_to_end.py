@@ -78,7 +78,7 @@ async def _compare(stage: Stage, part: Part, work: Work) -> None:
         rate, wrong = statistics.median(run.rate for run in runs), sum(run.wrong for run in runs)
         middle = [statistics.median(getattr(run, field) for run in runs) for field in ("p50", "cpu", "memory", "calls")]
         cells = [f"{middle[0]:,.0f}", f"{middle[1]:.2f}", f"{middle[2]:.0f}", f"{middle[3]:.0f}"]
-        part.row(name, spread([run.rate for run in runs], 1), f"{ours / rate:.2f} ×", *cells, wrong)  # noqa: RUF001
+        part.row(name, spread([run.rate for run in runs], 1), f"{ours / rate:.2f} ×", *cells, wrong)  # noqa: RUF001 times
         part.facts[f"{work.name} {name}"] = rate
         part.facts[f"memory {name}"] = max(middle[2], part.facts.get(f"memory {name}", 0.0))
     if work is Work.LANES:

@@ -51,7 +51,7 @@ def _ends(system: str, work: str = "SINGLE") -> str:
 
 
 OURS, PYTHON = Sluice.name, Restate.name
-X = " ×"  # noqa: RUF001
+X = " ×"  # noqa: RUF001 a times sign
 GOALS: Sequence[Goal] = (
     Goal("lake mix, accepted, to Restate", 1.5, None, _MIX, f"accept {PYTHON}", X),
     Goal("lake mix, accepted, to azure-data-tables' own inserts", 3, None, _MIX, "inserts", X),

@@ -130,7 +130,7 @@ def _compare(before: Path, rounds: int) -> list[str]:
                     azurite.stop()
             ratio = statistics.median(b["rate"] / a["rate"] for a, b in zip(*sides, strict=True))
             lines.append(f"| {load} | {in_flight} | {_told(sides[0])} | {_told(sides[1])} | {ratio:.1f} |")
-            print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201
+            print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201 a command
     return lines
 
 
@@ -143,9 +143,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         connection, load, in_flight = options.worker
-        print(json.dumps(_measure(connection, load, int(in_flight))))  # noqa: T201
+        print(json.dumps(_measure(connection, load, int(in_flight))))  # noqa: T201 a command
     elif options.before:
-        print("\n".join(_compare(options.before.resolve(), options.rounds)))  # noqa: T201
+        print("\n".join(_compare(options.before.resolve(), options.rounds)))  # noqa: T201 a command
     else:
         parser.error("--before is needed: the checkout to compare with")
 

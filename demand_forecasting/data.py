@@ -61,7 +61,7 @@ def _sheet(name: str) -> Iterator[list[str | None]]:
         cells: list[str | None] = [None] * width
         for cell in row:
             value = cell.findtext(f"{_NS}v")
-            column = ord(re.match(r"[A-Z]", cell.attrib["r"]).group()) - ord("A")  # type: ignore[union-attr]
+            column = ord(re.match(r"[A-Z]", cell.attrib["r"]).group()) - ord("A")  # type: ignore[union-attr] # a letter
             cells[column] = strings[int(value)] if cell.get("t") == "s" and value else value
         if cells[0] is not None:
             yield cells

@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from demand_forecasting import data
 
 HISTORY_START = dt.datetime(2021, 1, 1)  # noqa: DTZ001 - local time, as supplied
-HISTORY_END = dt.datetime(2022, 9, 26)  # noqa: DTZ001
+HISTORY_END = dt.datetime(2022, 9, 26)  # noqa: DTZ001 - local time, as supplied
 """The first week lands from here: a Monday."""
 WEEK = dt.timedelta(days=7)
 
